@@ -1,0 +1,90 @@
+# The tests that ctest runs: every case of every c-tests/test_*.c, and the scripted checks.
+
+# A sanitizer slows the programs down; their own time limit of a case follows.
+set(_weir_limit ${WEIR_TEST_TIMEOUT})
+if(WEIR_SANITIZE)
+    math(EXPR _weir_limit "${WEIR_TEST_TIMEOUT} * 3")
+endif()
+math(EXPR _weir_case_limit "${_weir_limit} - 10")
+set(_weir_environment "CHECK_SECONDS=${_weir_case_limit}")
+if(WEIR_SANITIZE STREQUAL "address")
+    list(APPEND _weir_environment "ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1")
+elseif(WEIR_SANITIZE STREQUAL "thread")
+    list(APPEND _weir_environment "TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1")
+endif()
+
+# The part that is run under valgrind as well: `ctest -C Valgrind -L valgrind`. The cases left out
+# are about great numbers, limits of the process or the allocator, which valgrind replaces.
+set(WEIR_VALGRIND_PROGRAMS "handles;timer;stream;acceptor;address;destroy;post"
+    CACHE STRING "Test programs that valgrind runs")
+set(WEIR_VALGRIND_SKIP "stress|million|thousand|[0-9]000|flood|starve|stack|emfile|nofile|alloc|recurse"
+    CACHE STRING "Cases that valgrind does not run")
+find_program(WEIR_VALGRIND valgrind)
+mark_as_advanced(WEIR_VALGRIND)
+
+# One ctest for each case, found by running the program with --list after it was built.
+function(weir_add_test_program source)
+    get_filename_component(program "${source}" NAME_WE)
+    string(REGEX REPLACE "^test_" "" prefix "${program}")
+    weir_add_program(${program} "${source}" c-tests)
+    target_compile_definitions(${program} PRIVATE
+        WEIR_SYMBOLS_FILE="${PROJECT_SOURCE_DIR}/include/weir.symbols"
+        WEIR_HEADER_FILE="${PROJECT_SOURCE_DIR}/include/weir.h")
+    target_link_libraries(${program} PRIVATE ${CMAKE_DL_LIBS})
+    set(cases "${PROJECT_BINARY_DIR}/c-tests/${program}.cmake")
+    set(loader "${PROJECT_BINARY_DIR}/c-tests/${program}.load.cmake")
+    set(valgrind "")
+    if(WEIR_VALGRIND AND NOT WEIR_SANITIZE AND prefix IN_LIST WEIR_VALGRIND_PROGRAMS)
+        set(valgrind "${WEIR_VALGRIND}")
+    endif()
+    add_custom_command(TARGET ${program} POST_BUILD
+        COMMAND "${CMAKE_COMMAND}"
+            "-DPROGRAM=$<TARGET_FILE:${program}>" "-DPREFIX=${prefix}" "-DOUT=${cases}"
+            "-DTIMEOUT=${_weir_limit}" "-DENVIRONMENT=${_weir_environment}"
+            "-DVALGRIND=${valgrind}" "-DVALGRIND_SKIP=${WEIR_VALGRIND_SKIP}"
+            -P "${PROJECT_SOURCE_DIR}/cmake/discover.cmake"
+        BYPRODUCTS "${cases}"
+        VERBATIM)
+    file(WRITE "${loader}"
+        "if(EXISTS \"${cases}\")\n  include(\"${cases}\")\nelse()\n"
+        "  add_test(${prefix}.not_built ${program}-not-built)\nendif()\n")
+    set_property(DIRECTORY "${PROJECT_SOURCE_DIR}" APPEND PROPERTY TEST_INCLUDE_FILES "${loader}")
+endfunction()
+
+file(GLOB _weir_tests CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/c-tests/test_*.c")
+foreach(_source IN LISTS _weir_tests)
+    weir_add_test_program("${_source}")
+endforeach()
+
+# A script and its arguments as a test.
+function(weir_add_script name label timeout)
+    add_test(NAME ${name} COMMAND ${ARGN})
+    set_tests_properties(${name} PROPERTIES LABELS "${label}" TIMEOUT ${timeout})
+endfunction()
+
+# The rest is about the library as it ships, so a sanitizer build leaves it out.
+if(WEIR_TOP_LEVEL AND NOT WEIR_SANITIZE)
+    set(_weir_here "${PROJECT_SOURCE_DIR}/c-tests")
+    weir_add_script(exports package 60 "${PROJECT_SOURCE_DIR}/scripts/check-exports"
+        "${weir_LIBRARY_DIR}/libweir.so.${weir_VERSION}" "libweir.so.${weir_SOVERSION}"
+        "${PROJECT_SOURCE_DIR}/include/weir.symbols")
+    weir_add_script(header.compiles header 300 "${_weir_here}/header/compile"
+        "${PROJECT_SOURCE_DIR}/include" "${PROJECT_BINARY_DIR}/header-test")
+    foreach(_kind build_tree moved_install add_subdirectory pkg_config pkg_config_static dlopen)
+        weir_add_script(consumer.${_kind} consumer 600 "${_weir_here}/consumers/run" ${_kind}
+            "${PROJECT_SOURCE_DIR}" "${PROJECT_BINARY_DIR}" "${CMAKE_COMMAND}")
+    endforeach()
+    # Both install the same build tree, whose install manifest is one file.
+    set_tests_properties(consumer.moved_install consumer.pkg_config consumer.pkg_config_static
+        PROPERTIES RESOURCE_LOCK weir_install)
+
+    find_program(WEIR_PYTHON python3)
+    mark_as_advanced(WEIR_PYTHON)
+    if(WEIR_PYTHON)
+        weir_add_script(python.ctypes python 120 "${WEIR_PYTHON}" "${_weir_here}/python/smoke.py" -v)
+        set_tests_properties(python.ctypes PROPERTIES ENVIRONMENT
+            "WEIR_LIBRARY=${weir_LIBRARY_DIR}/libweir.so.${weir_SOVERSION};PYTHONDONTWRITEBYTECODE=1")
+    else()
+        message(STATUS "python3 not found: the ctypes test is left out")
+    endif()
+endif()

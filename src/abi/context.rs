@@ -1,0 +1,434 @@
+//! Contexts.
+
+use super::handle::{
+    code, context, count, deliver, open_context, pointer, required, weir_callback, weir_context,
+};
+use crate::sched::budget::Limits;
+use crate::sched::call::post;
+use crate::sched::frame::Caller;
+use crate::sched::run_queue::Limit;
+use crate::sched::scheduler::{Count, Options, Scheduler};
+use crate::sys::clock;
+use crate::sys::errno::Errno;
+use libc::{c_int, c_void};
+use std::mem::size_of;
+use std::time::{Duration, Instant};
+
+/// "Never", or "no limit": for every number of nanoseconds in this header.
+pub const WEIR_FOREVER: i64 = i64::MAX;
+
+/// Option flag: the context's time starts at 0 and moves by weir_context_advance() only.
+pub const WEIR_CONTEXT_MANUAL_CLOCK: u32 = 1;
+/// Option flag: no completion is served inline; all go through the queue.
+pub const WEIR_CONTEXT_NO_INLINE: u32 = 2;
+
+/// How a context is made. Set everything to 0 and struct_size to sizeof(weir_context_options); 0 stands
+/// for the default everywhere. A struct_size larger than the library knows is accepted if the rest is 0.
+#[repr(C)]
+pub struct weir_context_options {
+    /// sizeof(weir_context_options).
+    pub struct_size: usize,
+    /// WEIR_CONTEXT_... flags; an unknown one is WEIR_EINVAL.
+    pub flags: u32,
+    /// How many threads will call run functions at once, as far as known. For speed only: every number
+    /// works with every hint.
+    pub thread_hint: u32,
+    /// Events and due timers that one turn of the reactor takes; default 128, at most 4096.
+    pub max_events: u32,
+    /// Completions in a row that are served inline, without a visit to the queue: where a thread
+    /// starts; default 2. This and the next two are at most 65535.
+    pub inline_budget_initial: u32,
+    /// How far that grows while it is used up; default 16. Not less than the initial one.
+    pub inline_budget_max: u32,
+    /// What it is while others wait and no other thread takes work; default 4.
+    pub inline_budget_unassisted: u32,
+    /// How much later than due a timer may fire, so that neighbours share a wake-up, in nanoseconds:
+    /// 0 (the default) to 1000000000. A timer is never early.
+    pub timer_slack_ns: i64,
+}
+
+const MAX_BUDGET: u32 = 65_535;
+const MAX_EVENTS: u32 = 4096;
+const MAX_SLACK: i64 = 1_000_000_000;
+
+/// The options as given, or the defaults.
+///
+/// # Safety
+/// `options` is NULL or points to `struct_size` readable bytes.
+unsafe fn resolve_options(options: *const weir_context_options) -> Result<Options, Errno> {
+    let zero = weir_context_options {
+        struct_size: size_of::<weir_context_options>(),
+        flags: 0,
+        thread_hint: 0,
+        max_events: 0,
+        inline_budget_initial: 0,
+        inline_budget_max: 0,
+        inline_budget_unassisted: 0,
+        timer_slack_ns: 0,
+    };
+    let mut given = zero;
+    if !options.is_null() {
+        // SAFETY: the first field is there in every version of the struct.
+        let size = unsafe { (*options).struct_size };
+        let known = size_of::<weir_context_options>();
+        // 4096: no version is larger, so a wild size is not read through.
+        if !(known..=4096).contains(&size) {
+            return Err(Errno::INVAL);
+        }
+        // SAFETY: `size` bytes are readable, promised by the caller.
+        unsafe {
+            given = options.read();
+            let rest = std::slice::from_raw_parts(options.cast::<u8>().add(known), size - known);
+            if rest.iter().any(|byte| *byte != 0) {
+                return Err(Errno::INVAL);
+            }
+        }
+    }
+    let or = |value: u32, default: u32| if value == 0 { default } else { value };
+    let mut budget = Limits {
+        initial: or(given.inline_budget_initial, 2),
+        max: or(given.inline_budget_max, or(given.inline_budget_initial, 2).max(16)),
+        unassisted: or(given.inline_budget_unassisted, 4),
+    };
+    let max_events = or(given.max_events, 128);
+    let flags = WEIR_CONTEXT_MANUAL_CLOCK | WEIR_CONTEXT_NO_INLINE;
+    if given.flags & !flags != 0
+        || budget.initial > MAX_BUDGET
+        || budget.max > MAX_BUDGET
+        || budget.unassisted > MAX_BUDGET
+        || budget.max < budget.initial
+        || max_events > MAX_EVENTS
+        || !(0..=MAX_SLACK).contains(&given.timer_slack_ns)
+    {
+        return Err(Errno::INVAL);
+    }
+    if given.flags & WEIR_CONTEXT_NO_INLINE != 0 {
+        budget = Limits { initial: 0, max: 0, unassisted: 0 };
+    }
+    Ok(Options {
+        manual_clock: given.flags & WEIR_CONTEXT_MANUAL_CLOCK != 0,
+        budget,
+        max_events,
+        timer_slack: given.timer_slack_ns,
+    })
+}
+
+/// Makes a context. `options` may be NULL for the defaults. End it with weir_context_destroy().
+///
+/// Errors: WEIR_EINVAL (`out` is NULL, or an option is out of range), -EMFILE, -ENFILE, WEIR_ENOMEM.
+///
+/// Thread: any; never blocks.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_context_create(
+    options: *const weir_context_options,
+    out: *mut *mut weir_context,
+) -> c_int {
+    // SAFETY: promised by the caller.
+    unsafe { deliver(out, || Scheduler::create(resolve_options(options)?).map(pointer)) }
+}
+
+/// Ends a context: stops it, waits until every thread has left its run functions, closes every handle
+/// that belongs to it, and delivers every completion that is still owed, on the calling thread: with
+/// WEIR_ECANCELED, or with its true result where it had one. Those callbacks may call every function;
+/// what would begin a new operation of this context gives WEIR_ESHUTDOWN. Afterwards the context and
+/// its handles are dead, their fds closed, and nothing of the caller's memory is touched any more.
+///
+/// Errors: WEIR_EBADF, WEIR_EBUSY (the calling thread is inside a run function or a callback of this
+/// context). Otherwise it always succeeds, whatever is open.
+///
+/// Thread: any; may block until the callbacks that run in other threads have returned.
+#[unsafe(no_mangle)]
+pub extern "C" fn weir_context_destroy(context: *mut weir_context) -> c_int {
+    let caller = Caller::current();
+    code(self::context(&caller, context).and_then(|pinned| Scheduler::destroy(pinned, &caller)))
+}
+
+fn run(context: *const weir_context, limit: Limit, how_many: Count) -> Result<usize, Errno> {
+    let caller = Caller::current();
+    Scheduler::run(self::context(&caller, context)?, &caller, limit, how_many)
+}
+
+/// A limit that many nanoseconds from now.
+fn after(timeout_ns: i64) -> Result<Limit, Errno> {
+    let nanos = u64::try_from(timeout_ns).map_err(|_| Errno::INVAL)?;
+    if timeout_ns == WEIR_FOREVER {
+        return Ok(Limit::Forever);
+    }
+    let deadline = Instant::now().checked_add(Duration::from_nanos(nanos));
+    Ok(deadline.map_or(Limit::Forever, Limit::Until))
+}
+
+/// Runs callbacks until the context is stopped or has no work left: nothing pending, nothing posted, no
+/// weir_context_work_begin() open. Without work it stops the context, so that weir_context_restart()
+/// comes before the next run. Any number of threads may run one context; their callbacks then run at
+/// the same time. May be called from a callback (nested).
+///
+/// `count` receives the number of callbacks run; it may be NULL.
+///
+/// Errors: WEIR_EBADF, WEIR_ESHUTDOWN (the context is being destroyed), or what the kernel said of
+/// epoll; then the context can still be run.
+///
+/// Thread: any; may block until there is nothing left to wait for.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_context_run(context: *mut weir_context, count: *mut usize) -> c_int {
+    // SAFETY: promised by the caller.
+    unsafe { self::count(count, run(context, Limit::Forever, Count::All)) }
+}
+
+/// As weir_context_run(), and returns after one callback.
+///
+/// Thread: any; may block until there is a callback to run.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_context_run_one(
+    context: *mut weir_context,
+    count: *mut usize,
+) -> c_int {
+    // SAFETY: promised by the caller.
+    unsafe { self::count(count, run(context, Limit::Forever, Count::One)) }
+}
+
+/// As weir_context_run(), for `timeout_ns` at most. No callback begins after that time, but for the
+/// first: with 0 one is run if it is ready. The time is real, also where the context's clock is manual.
+///
+/// Errors: as weir_context_run(), and WEIR_EINVAL for a negative time.
+///
+/// Thread: any; may block for `timeout_ns`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_context_run_for(
+    context: *mut weir_context,
+    timeout_ns: i64,
+    count: *mut usize,
+) -> c_int {
+    let result = after(timeout_ns).and_then(|limit| run(context, limit, Count::All));
+    // SAFETY: promised by the caller.
+    unsafe { self::count(count, result) }
+}
+
+/// As weir_context_run_for(), until a moment of CLOCK_MONOTONIC in nanoseconds.
+///
+/// Errors: as weir_context_run(), and WEIR_EINVAL for a negative moment.
+///
+/// Thread: any; may block until `deadline_ns`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_context_run_until(
+    context: *mut weir_context,
+    deadline_ns: i64,
+    count: *mut usize,
+) -> c_int {
+    let limit = match deadline_ns {
+        WEIR_FOREVER => Ok(Limit::Forever),
+        ..0 => Err(Errno::INVAL),
+        at => after(at.saturating_sub(clock::monotonic()).max(0)),
+    };
+    let result = limit.and_then(|limit| run(context, limit, Count::All));
+    // SAFETY: promised by the caller.
+    unsafe { self::count(count, result) }
+}
+
+/// As weir_context_run_one(), and waits for the callback for `timeout_ns` at most.
+///
+/// Errors: as weir_context_run(), and WEIR_EINVAL for a negative time.
+///
+/// Thread: any; may block for `timeout_ns`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_context_wait_one(
+    context: *mut weir_context,
+    timeout_ns: i64,
+    count: *mut usize,
+) -> c_int {
+    let result = after(timeout_ns).and_then(|limit| run(context, limit, Count::One));
+    // SAFETY: promised by the caller.
+    unsafe { self::count(count, result) }
+}
+
+/// Runs what is ready: it asks the kernel at least once, does not wait, and returns when nothing is
+/// ready any more. Where callbacks keep posting it returns after some tens of thousands of them, so
+/// that a host's own loop gets its turn. Like run, it stops a context that has no work left.
+///
+/// Errors: as weir_context_run().
+///
+/// Thread: any; never blocks (but for the callbacks that it runs).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_context_poll(context: *mut weir_context, count: *mut usize) -> c_int {
+    // SAFETY: promised by the caller.
+    unsafe { self::count(count, run(context, Limit::Poll, Count::All)) }
+}
+
+/// As weir_context_poll(), and returns after one callback.
+///
+/// Thread: any; never blocks (but for the callback that it runs).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_context_poll_one(
+    context: *mut weir_context,
+    count: *mut usize,
+) -> c_int {
+    // SAFETY: promised by the caller.
+    unsafe { self::count(count, run(context, Limit::Poll, Count::One)) }
+}
+
+/// Makes every run function of the context return as soon as the callback that it runs does. Nothing is
+/// lost: what is pending stays so, and goes on after weir_context_restart().
+///
+/// Errors: WEIR_EBADF.
+///
+/// Thread: any; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn weir_context_stop(context: *mut weir_context) -> c_int {
+    let caller = Caller::current();
+    code(self::context(&caller, context).map(|context| context.stop()))
+}
+
+/// 1 when the context is stopped: by weir_context_stop(), or because run had no work left; else 0.
+///
+/// Errors: WEIR_EBADF.
+///
+/// Thread: any; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn weir_context_stopped(context: *mut weir_context) -> c_int {
+    let caller = Caller::current();
+    self::context(&caller, context)
+        .map_or_else(Errno::code, |context| c_int::from(context.stopped()))
+}
+
+/// Lets a stopped context run again. While a thread is still inside run it goes on there.
+///
+/// Errors: WEIR_EBADF, WEIR_ESHUTDOWN (the context is being destroyed).
+///
+/// Thread: any; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn weir_context_restart(context: *mut weir_context) -> c_int {
+    let caller = Caller::current();
+    code(open_context(&caller, context).map(|context| context.restart()))
+}
+
+/// Queues a function, never calls it at once. Functions that one thread posts are called in that order
+/// where one thread runs the context, and begin in that order where several do. From inside a callback
+/// of the context it takes no lock and makes no system call. Status: 0, or WEIR_ECANCELED from
+/// weir_context_destroy().
+///
+/// Errors: WEIR_EBADF, WEIR_EINVAL (`callback` is NULL), WEIR_ENOMEM, WEIR_ESHUTDOWN.
+///
+/// Thread: any; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn weir_context_post(
+    context: *mut weir_context,
+    callback: weir_callback,
+    user: *mut c_void,
+) -> c_int {
+    let caller = Caller::current();
+    code(
+        open_context(&caller, context)
+            .and_then(|context| post(&caller, *context, required(callback)?, user)),
+    )
+}
+
+/// Calls a function at once with status 0 when the calling thread is inside run of this context, else as
+/// weir_context_post(). It is the one function that calls back before it returns.
+///
+/// Errors: as weir_context_post().
+///
+/// Thread: any; never blocks (but for the callback).
+#[unsafe(no_mangle)]
+pub extern "C" fn weir_context_dispatch(
+    context: *mut weir_context,
+    callback: weir_callback,
+    user: *mut c_void,
+) -> c_int {
+    let caller = Caller::current();
+    let dispatched = open_context(&caller, context)
+        .and_then(|context| Ok((*context, required(callback)?)))
+        // The pin is released before user code runs; inside run the frame holds the context.
+        .and_then(|(context, callback)| context.dispatch(&caller, callback, user));
+    code(dispatched)
+}
+
+/// Queues a function for the end of this turn: after all that is queued, before the context next asks
+/// the kernel. One that defers itself again runs once a turn. Status as weir_context_post().
+///
+/// Errors: as weir_context_post().
+///
+/// Thread: any; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn weir_context_defer(
+    context: *mut weir_context,
+    callback: weir_callback,
+    user: *mut c_void,
+) -> c_int {
+    let caller = Caller::current();
+    code(
+        open_context(&caller, context)
+            .and_then(|context| context.defer(&caller, required(callback)?, user)),
+    )
+}
+
+/// Keeps run from returning for want of work, until weir_context_work_end().
+///
+/// Errors: WEIR_EBADF, WEIR_ESHUTDOWN.
+///
+/// Thread: any; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn weir_context_work_begin(context: *mut weir_context) -> c_int {
+    let caller = Caller::current();
+    code(open_context(&caller, context).map(|context| context.work_begin()))
+}
+
+/// Ends one weir_context_work_begin().
+///
+/// Errors: WEIR_EBADF, WEIR_EINVAL (there is none to end).
+///
+/// Thread: any; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn weir_context_work_end(context: *mut weir_context) -> c_int {
+    let caller = Caller::current();
+    code(self::context(&caller, context).and_then(|context| context.work_end()))
+}
+
+/// 1 when the calling thread is inside a run function (or weir_context_destroy()) of this context.
+///
+/// Errors: WEIR_EBADF.
+///
+/// Thread: any; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn weir_context_running_in_this_thread(context: *mut weir_context) -> c_int {
+    let caller = Caller::current();
+    self::context(&caller, context)
+        .map_or_else(Errno::code, |context| c_int::from(context.runs_here(&caller)))
+}
+
+/// The fd for another event loop: it is readable whenever the context has something to do, due timers
+/// and posts from other threads included. Watch it for POLLIN (level-triggered) and call
+/// weir_context_poll() then; no timeout is needed. It belongs to the context: do not read or close it.
+/// Hold the context open with weir_context_work_begin(), or poll will stop it when it has no work.
+///
+/// Errors: WEIR_EBADF, WEIR_EINVAL (`fd` is NULL), WEIR_ESHUTDOWN.
+///
+/// Thread: any; never blocks.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_context_fd(context: *mut weir_context, fd: *mut c_int) -> c_int {
+    let caller = Caller::current();
+    // SAFETY: promised by the caller.
+    unsafe { deliver(fd, || Ok(open_context(&caller, context)?.embed())) }
+}
+
+/// The context's time in nanoseconds: CLOCK_MONOTONIC, or its manual clock.
+///
+/// Errors: WEIR_EBADF, WEIR_EINVAL (`now_ns` is NULL).
+///
+/// Thread: any; never blocks.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_context_now(context: *mut weir_context, now_ns: *mut i64) -> c_int {
+    let caller = Caller::current();
+    // SAFETY: promised by the caller.
+    unsafe { deliver(now_ns, || Ok(self::context(&caller, context)?.now())) }
+}
+
+/// Moves the manual clock forward; timers that are due then fire in the next turn. Saturates.
+///
+/// Errors: WEIR_EBADF, WEIR_EINVAL (negative, or the context's clock is not manual).
+///
+/// Thread: any; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn weir_context_advance(context: *mut weir_context, by_ns: i64) -> c_int {
+    let caller = Caller::current();
+    code(self::context(&caller, context).and_then(|context| context.advance(by_ns)))
+}

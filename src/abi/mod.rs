@@ -1,0 +1,16 @@
+//! The ABI: every exported function, one file per section of the header.
+//!
+//! A function here checks its arguments, resolves the handle, calls the service and turns the result
+//! into a code. The doc comments are the header's text: they speak C. Policy is on the floors below.
+#![allow(unsafe_code, reason = "exported names and pointers from C")]
+#![allow(non_camel_case_types, reason = "the names are C's")]
+
+pub mod acceptor;
+pub mod address;
+pub mod context;
+pub mod error;
+pub mod handle;
+pub mod option;
+pub mod stream;
+pub mod timer;
+pub mod version;

@@ -1,0 +1,5 @@
+//! libweir
+pub mod abi;
+pub mod sched;
+pub mod services;
+pub mod sys;

@@ -1,0 +1,212 @@
+//! Pooled ops that call a function with a status: posts and waits of timers.
+//!
+//! The nodes are shared by all contexts and never returned to the system. Each thread keeps some;
+//! a thread that only posts takes what the threads that only run have given back, all at once (there is
+//! no pop from the shared stack, so no ABA). Steady state allocates nothing.
+#![allow(unsafe_code, reason = "a pool of intrusive nodes")]
+
+use super::completion::{StatusFn, deliver_status};
+use super::frame::{Caller, Frame};
+use super::op::{Op, RunFn};
+use super::scheduler::Scheduler;
+use super::sync::{AtomicPtr, Ordering};
+use crate::sys::errno::Errno;
+use libc::c_void;
+use std::alloc::{Layout, alloc};
+use std::cell::Cell;
+use std::ptr::{self, NonNull};
+
+/// Nodes allocated at once.
+const CHUNK: usize = 64;
+/// A thread that holds this many gives half of them back.
+const CACHE: usize = 256;
+
+/// A function to call, a pointer to call it with, and the status it will get.
+#[repr(C)]
+pub struct Call {
+    /// First, so that the op's address is the call's.
+    op: Op,
+    callback: Cell<StatusFn>,
+    user: Cell<*mut c_void>,
+    status: Cell<i32>,
+}
+
+/// Nodes that a thread holds; returned when it ends.
+struct Cache {
+    head: Cell<*mut Op>,
+    count: Cell<usize>,
+}
+
+#[cfg(not(loom))]
+static SHARED: AtomicPtr<Op> = AtomicPtr::new(ptr::null_mut());
+#[cfg(loom)]
+static SHARED: once_cell::sync::Lazy<AtomicPtr<Op>> =
+    once_cell::sync::Lazy::new(|| AtomicPtr::new(ptr::null_mut()));
+
+thread_local! {
+    static CACHED: Cache = const { Cache { head: Cell::new(ptr::null_mut()), count: Cell::new(0) } };
+}
+
+/// Pushes a chain of free nodes to the shared stack.
+fn give_back(first: NonNull<Op>, last: NonNull<Op>) {
+    let mut head = SHARED.load(Ordering::Relaxed);
+    loop {
+        // SAFETY: the chain is the caller's until the exchange publishes it.
+        unsafe { last.as_ref() }.set_next(head);
+        match SHARED.compare_exchange_weak(
+            head,
+            first.as_ptr(),
+            Ordering::Release,
+            Ordering::Relaxed,
+        ) {
+            Ok(_) => return,
+            Err(now) => head = now,
+        }
+    }
+}
+
+impl Cache {
+    fn take(&self) -> Option<NonNull<Op>> {
+        if self.head.get().is_null() {
+            self.refill()?;
+        }
+        let op = NonNull::new(self.head.get())?;
+        // SAFETY: cached nodes are this thread's.
+        self.head.set(unsafe { op.as_ref() }.next());
+        self.count.set(self.count.get().saturating_sub(1));
+        Some(op)
+    }
+
+    fn refill(&self) -> Option<()> {
+        let all = SHARED.swap(ptr::null_mut(), Ordering::Acquire);
+        if !all.is_null() {
+            // The length is not known: what is beyond the count is given back with the rest at the end.
+            self.head.set(all);
+            self.count.set(0);
+            return Some(());
+        }
+        let layout = Layout::array::<Call>(CHUNK).ok()?;
+        // SAFETY: the layout is not empty.
+        let base = NonNull::new(unsafe { alloc(layout) }.cast::<Call>())?;
+        for i in 0..CHUNK {
+            // SAFETY: within the chunk, which nobody else knows of.
+            unsafe {
+                let node = base.add(i);
+                node.write(Call {
+                    op: Op::new(run_post),
+                    callback: Cell::new(no_callback),
+                    user: Cell::new(ptr::null_mut()),
+                    status: Cell::new(0),
+                });
+                node.as_ref().op.set_next(self.head.replace(node.as_ptr().cast()));
+            }
+        }
+        self.count.set(CHUNK);
+        Some(())
+    }
+
+    fn put(&self, op: NonNull<Op>) {
+        // SAFETY: the caller ran it, so it is free.
+        unsafe { op.as_ref() }.set_next(self.head.replace(op.as_ptr()));
+        self.count.set(self.count.get() + 1);
+        if self.count.get() >= CACHE {
+            let mut last = op;
+            for _ in 1..CACHE / 2 {
+                // SAFETY: cached nodes are this thread's.
+                match NonNull::new(unsafe { last.as_ref() }.next()) {
+                    Some(next) => last = next,
+                    None => break,
+                }
+            }
+            // SAFETY: as above.
+            self.head.set(unsafe { last.as_ref() }.next());
+            self.count.set(CACHE / 2);
+            give_back(op, last);
+        }
+    }
+}
+
+impl Drop for Cache {
+    fn drop(&mut self) {
+        let Some(first) = NonNull::new(self.head.replace(ptr::null_mut())) else { return };
+        let mut last = first;
+        // SAFETY: cached nodes are this thread's.
+        while let Some(next) = NonNull::new(unsafe { last.as_ref() }.next()) {
+            last = next;
+        }
+        give_back(first, last);
+    }
+}
+
+unsafe extern "C-unwind" fn no_callback(_: i32, _: *mut c_void) {}
+
+/// A call ready to be queued; `run` decides how it is delivered.
+pub fn new_call(run: RunFn, callback: StatusFn, user: *mut c_void) -> Result<NonNull<Op>, Errno> {
+    // A thread whose thread-locals are gone already (a destructor that posts) takes from a cache that
+    // lasts for this call only.
+    let taken = CACHED
+        .try_with(Cache::take)
+        .unwrap_or_else(|_| Cache { head: Cell::new(ptr::null_mut()), count: Cell::new(0) }.take());
+    let op = taken.ok_or(Errno::NOMEM)?;
+    // SAFETY: ops of the pool are the first field of a `Call`, and this one is ours.
+    let call = unsafe { op.cast::<Call>().as_ref() };
+    call.op.set_run(run);
+    call.callback.set(callback);
+    call.user.set(user);
+    call.status.set(0);
+    Ok(op)
+}
+
+/// Sets the status that a pending call will deliver.
+///
+/// # Safety
+/// `op` came from [`new_call`], is not free, and is owned or guarded by the caller.
+pub unsafe fn set_status(op: NonNull<Op>, status: i32) {
+    // SAFETY: promised by the caller.
+    unsafe { op.cast::<Call>().as_ref() }.status.set(status);
+}
+
+/// Returns a call that was never queued, or that ran.
+///
+/// # Safety
+/// `op` came from [`new_call`], is in no queue and owned by the caller.
+pub unsafe fn free_call(op: NonNull<Op>) -> (StatusFn, *mut c_void, i32) {
+    // SAFETY: promised by the caller.
+    let call = unsafe { op.cast::<Call>().as_ref() };
+    let parts = (call.callback.get(), call.user.get(), call.status.get());
+    if CACHED.try_with(|cache| cache.put(op)).is_err() {
+        give_back(op, op);
+    }
+    parts
+}
+
+/// Delivers a posted function; cancelled when the context is being destroyed.
+pub unsafe fn run_post(op: NonNull<Op>, frame: &Frame) {
+    // SAFETY: popped by this thread; it came from the pool.
+    let (callback, user, status) = unsafe { free_call(op) };
+    Scheduler::work_finished(frame);
+    let status = if frame.draining { Errno::CANCELED.code() } else { status };
+    deliver_status(frame, callback, status, user);
+}
+
+/// Delivers a wait with the status it has: what happened before a destruction is told as it happened.
+pub unsafe fn run_wait(op: NonNull<Op>, frame: &Frame) {
+    // SAFETY: popped by this thread; it came from the pool.
+    let (callback, user, status) = unsafe { free_call(op) };
+    Scheduler::work_finished(frame);
+    deliver_status(frame, callback, status, user);
+}
+
+/// Posts a function to a context.
+#[inline]
+pub fn post(
+    caller: &Caller,
+    sched: &'static Scheduler,
+    callback: StatusFn,
+    user: *mut c_void,
+) -> Result<(), Errno> {
+    let op = new_call(run_post, callback, user)?;
+    sched.work_started(caller);
+    sched.post(caller, op);
+    Ok(())
+}

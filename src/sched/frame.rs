@@ -1,0 +1,112 @@
+//! The frame that a thread pushes while it is inside a run function, and the caller's view of it.
+//!
+//! Frames form a stack per thread: nested runs and several contexts on one thread work. What a handler
+//! posts goes to its frame's private queue and private work count, with no lock and no atomic; the run
+//! loop merges both once per handler.
+#![allow(unsafe_code, reason = "frames live on the stacks of the run functions below the caller")]
+
+use super::budget::Budget;
+use super::op::OpQueue;
+use super::scheduler::Scheduler;
+use std::cell::Cell;
+use std::ptr;
+
+thread_local! {
+    static TOP: Cell<*const Frame> = const { Cell::new(ptr::null()) };
+}
+
+/// One run function in progress on this thread.
+pub struct Frame {
+    /// The context that is run.
+    pub sched: &'static Scheduler,
+    below: Cell<*const Frame>,
+    /// Posted by the current handler.
+    pub private: OpQueue,
+    /// Completed at once; served right after the current callback.
+    pub inline: OpQueue,
+    /// Change of the work count by the current handler.
+    pub work: Cell<i64>,
+    /// For the inline queue.
+    pub budget: Budget,
+    /// At most one callback may run (`run_one` and its like): nothing is served inline.
+    pub single: bool,
+    /// The context is being destroyed: what has not happened yet is cancelled.
+    pub draining: bool,
+    /// Callbacks run so far.
+    pub delivered: Cell<usize>,
+}
+
+impl Frame {
+    /// A frame that is not on the stack yet.
+    pub fn new(sched: &'static Scheduler, single: bool, draining: bool) -> Self {
+        Frame {
+            sched,
+            below: Cell::new(ptr::null()),
+            private: OpQueue::new(),
+            inline: OpQueue::new(),
+            work: Cell::new(0),
+            budget: Budget::new(sched.limits()),
+            single,
+            draining,
+            delivered: Cell::new(0),
+        }
+    }
+
+    /// Puts the frame on the thread's stack until the guard is dropped.
+    pub fn push(&self) -> Pushed<'_> {
+        self.below.set(TOP.replace(self));
+        Pushed(self)
+    }
+}
+
+/// Takes the frame off the stack when dropped.
+pub struct Pushed<'a>(&'a Frame);
+
+impl Drop for Pushed<'_> {
+    fn drop(&mut self) {
+        TOP.set(self.0.below.get());
+    }
+}
+
+/// The calling thread, as seen by a function of the library: which run functions it is inside of. Read
+/// once where a call comes in and passed down, since a thread-local costs more than an argument.
+#[derive(Clone, Copy)]
+pub struct Caller {
+    top: *const Frame,
+}
+
+impl Caller {
+    /// The calling thread.
+    #[inline]
+    pub fn current() -> Self {
+        Caller { top: TOP.get() }
+    }
+
+    /// The innermost frame, if it is of this context. (Not one further out: what it queues privately
+    /// would wait for the run functions above it.)
+    #[inline]
+    pub fn frame_of(&self, sched: &Scheduler) -> Option<&Frame> {
+        // SAFETY: frames on this thread's stack outlive the calls made from above them.
+        let frame = unsafe { self.top.as_ref() }?;
+        ptr::eq(frame.sched, sched).then_some(frame)
+    }
+
+    /// The innermost frame of whatever context.
+    #[inline]
+    pub fn top(&self) -> Option<&Frame> {
+        // SAFETY: as above.
+        unsafe { self.top.as_ref() }
+    }
+
+    /// Every frame of this context on the thread, innermost first.
+    pub fn frames_of<'a>(&'a self, sched: &'a Scheduler) -> impl Iterator<Item = &'a Frame> {
+        let mut at = self.top;
+        std::iter::from_fn(move || {
+            // SAFETY: as above.
+            let frame = unsafe { at.as_ref() }?;
+            at = frame.below.get();
+            Some(frame)
+        })
+        .filter(move |frame| ptr::eq(frame.sched, sched))
+    }
+}

@@ -1,0 +1,23 @@
+//! The scheduler's floor: queues, wake-ups, the reactor, descriptors, timers, handles, completions.
+//!
+//! It may use `sys`, and locks and atomics through `sync`. It knows nothing of sockets or of the
+//! services' names. User functions are called in `completion` only, with no lock held.
+
+pub mod budget;
+pub mod call;
+pub mod completion;
+pub mod descriptor;
+pub mod frame;
+pub mod inbox;
+pub mod member;
+mod near_heap;
+pub mod op;
+pub mod reactor;
+pub mod retry;
+pub mod run_queue;
+pub mod scheduler;
+pub mod sync;
+pub mod table;
+pub mod timer_queue;
+pub mod timers;
+pub mod wakeup;

@@ -1,0 +1,172 @@
+//! Operations and the intrusive queue that carries them.
+//!
+//! An [`Op`] is a link and a function. It is embedded in the object whose work it stands for (a
+//! descriptor, a slot of one, a timer, a pooled call), so that queueing allocates nothing. An op is in
+//! at most one queue at a time; whoever popped it owns it until it is pushed again.
+#![allow(unsafe_code, reason = "intrusive links between type-stable objects")]
+
+use super::frame::Frame;
+use std::cell::Cell;
+use std::ptr::{self, NonNull};
+
+/// What to do with an op that was popped: deliver a completion, run a descriptor's ready slots.
+/// Called on a thread inside run, with no lock held.
+pub type RunFn = unsafe fn(NonNull<Op>, &Frame);
+
+/// The embedded part of everything that can be queued.
+pub struct Op {
+    next: Cell<*mut Op>,
+    run: Cell<RunFn>,
+}
+
+// SAFETY: an op is touched only by the holder of the queue it is in, or by the thread that popped it.
+unsafe impl Send for Op {}
+// SAFETY: as above; the queue's lock (or the thread's ownership of its frame) orders the accesses.
+unsafe impl Sync for Op {}
+
+impl Op {
+    /// An op that does `run` when popped.
+    pub const fn new(run: RunFn) -> Self {
+        Op { next: Cell::new(ptr::null_mut()), run: Cell::new(run) }
+    }
+
+    /// Replaces what happens when the op is popped. The caller owns the op.
+    pub fn set_run(&self, run: RunFn) {
+        self.run.set(run);
+    }
+
+    /// The address used as the op's identity in queues.
+    pub fn as_ptr(&self) -> NonNull<Op> {
+        NonNull::from(self)
+    }
+
+    /// Runs a popped op.
+    ///
+    /// # Safety
+    /// `op` was popped by this thread and its object is alive.
+    pub unsafe fn run(op: NonNull<Op>, frame: &Frame) {
+        // SAFETY: popped by the caller, so nobody else touches it; `run` matches the object it is in.
+        unsafe {
+            let run = op.as_ref().run.get();
+            run(op, frame);
+        }
+    }
+
+    /// The link, for lock-free stacks of ops that the caller owns.
+    pub(super) fn next(&self) -> *mut Op {
+        self.next.get()
+    }
+
+    /// Sets the link of an op that the caller owns.
+    pub(super) fn set_next(&self, next: *mut Op) {
+        self.next.set(next);
+    }
+}
+
+/// A first-in first-out queue of ops. Not thread-safe: it lives under a lock or in a thread's frame.
+pub struct OpQueue {
+    head: Cell<*mut Op>,
+    tail: Cell<*mut Op>,
+}
+
+// SAFETY: the queue owns the ops in it; moving it moves that ownership.
+unsafe impl Send for OpQueue {}
+
+impl OpQueue {
+    /// An empty queue.
+    pub const fn new() -> Self {
+        OpQueue { head: Cell::new(ptr::null_mut()), tail: Cell::new(ptr::null_mut()) }
+    }
+
+    /// True when nothing is queued.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.head.get().is_null()
+    }
+
+    /// Appends an op that is in no queue.
+    #[inline]
+    pub fn push(&self, op: NonNull<Op>) {
+        // SAFETY: the pusher owns `op`; the tail, if any, is in this queue.
+        unsafe {
+            op.as_ref().next.set(ptr::null_mut());
+            match NonNull::new(self.tail.get()) {
+                Some(tail) => tail.as_ref().next.set(op.as_ptr()),
+                None => self.head.set(op.as_ptr()),
+            }
+        }
+        self.tail.set(op.as_ptr());
+    }
+
+    /// Takes the oldest op.
+    #[inline]
+    pub fn pop(&self) -> Option<NonNull<Op>> {
+        let op = NonNull::new(self.head.get())?;
+        // SAFETY: it is in this queue, so it is alive and ours.
+        let next = unsafe { op.as_ref().next.get() };
+        self.head.set(next);
+        if next.is_null() {
+            self.tail.set(ptr::null_mut());
+        }
+        Some(op)
+    }
+
+    /// Moves everything of `other` to the end of this queue, in O(1).
+    #[inline]
+    pub fn append(&self, other: &OpQueue) {
+        let Some(head) = NonNull::new(other.head.get()) else { return };
+        match NonNull::new(self.tail.get()) {
+            // SAFETY: the tail is in this queue.
+            Some(tail) => unsafe { tail.as_ref().next.set(head.as_ptr()) },
+            None => self.head.set(head.as_ptr()),
+        }
+        self.tail.set(other.tail.get());
+        other.head.set(ptr::null_mut());
+        other.tail.set(ptr::null_mut());
+    }
+
+    /// The oldest op, left in the queue.
+    pub fn front(&self) -> Option<NonNull<Op>> {
+        NonNull::new(self.head.get())
+    }
+
+    /// Visits every queued op, oldest first.
+    pub fn for_each(&self, mut visit: impl FnMut(NonNull<Op>)) {
+        let mut at = self.head.get();
+        while let Some(op) = NonNull::new(at) {
+            // SAFETY: it is in this queue; the link is read before the visitor may use it.
+            at = unsafe { op.as_ref().next.get() };
+            visit(op);
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    unsafe fn nothing(_: NonNull<Op>, _: &Frame) {}
+
+    #[test]
+    fn first_in_first_out_and_append() {
+        let ops: Vec<Op> = (0..5).map(|_| Op::new(nothing)).collect();
+        let (a, b) = (OpQueue::new(), OpQueue::new());
+        a.append(&b);
+        assert!(a.is_empty());
+        a.push(ops[0].as_ptr());
+        a.push(ops[1].as_ptr());
+        b.push(ops[2].as_ptr());
+        b.push(ops[3].as_ptr());
+        a.append(&b);
+        assert!(b.is_empty());
+        a.push(ops[4].as_ptr());
+        for op in &ops {
+            assert_eq!(a.pop(), Some(op.as_ptr()));
+        }
+        assert_eq!(a.pop(), None);
+        a.push(ops[3].as_ptr());
+        assert_eq!(a.front(), Some(ops[3].as_ptr()));
+        assert_eq!(a.pop(), Some(ops[3].as_ptr()));
+        assert!(a.is_empty());
+    }
+}

@@ -1,0 +1,98 @@
+//! The reactor: asks the kernel what is ready and queues the descriptors that have a use for it.
+//!
+//! It does no I/O. The eventfd and the timerfd are registered edge-triggered and never read: each write
+//! to the one and each expiry of the other is an edge of its own, and an edge that was taken leaves
+//! nothing behind that could spin (H46). Both are in the epoll set, so that the epoll fd alone tells an
+//! embedding host of posts and timers too (H71).
+#![allow(unsafe_code, reason = "the event buffer belongs to whoever has the reactor's role")]
+
+use super::descriptor::DESCRIPTORS;
+use super::op::OpQueue;
+use crate::sys::epoll::{self, Epoll, EventBuffer, Timeout};
+use crate::sys::errno::Errno;
+use crate::sys::eventfd::EventFd;
+use crate::sys::timerfd::TimerFd;
+use std::cell::UnsafeCell;
+use std::os::fd::RawFd;
+
+/// Event data that no descriptor has: their index ends at 28 bits.
+const INTERRUPT: u64 = u64::MAX;
+const TIMER: u64 = u64::MAX - 1;
+
+/// What a registration is known by in events: the descriptor's slot, and the epoch of the registration
+/// in it, so that a late event of an earlier fd finds nothing (H09, H11, H32).
+pub fn event_data(index: u32, epoch: u32) -> u64 {
+    u64::from(epoch) << 32 | u64::from(index)
+}
+
+/// The kernel objects of one context.
+pub struct Reactor {
+    epoll: Epoll,
+    interrupter: EventFd,
+    timer: TimerFd,
+    events: UnsafeCell<EventBuffer>,
+}
+
+// SAFETY: only the thread with the reactor's role touches `events`; the rest is system calls.
+unsafe impl Sync for Reactor {}
+
+impl Reactor {
+    /// Opens the three fds.
+    pub fn new(max_events: usize) -> Result<Self, Errno> {
+        let epoll = Epoll::new()?;
+        let interrupter = EventFd::new()?;
+        let timer = TimerFd::new()?;
+        epoll.add(interrupter.raw(), epoll::IN | epoll::ET, INTERRUPT)?;
+        epoll.add(timer.raw(), epoll::IN | epoll::ET, TIMER)?;
+        let events = UnsafeCell::new(EventBuffer::new(max_events)?);
+        Ok(Reactor { epoll, interrupter, timer, events })
+    }
+
+    /// The fd that is readable whenever the context has something to do.
+    pub fn fd(&self) -> RawFd {
+        self.epoll.raw()
+    }
+
+    /// The epoll set, for registrations.
+    pub fn epoll(&self) -> &Epoll {
+        &self.epoll
+    }
+
+    /// Ends a blocking turn, or makes the fd readable for a host.
+    pub fn interrupt(&self) {
+        self.interrupter.write();
+    }
+
+    /// Programs the timer, absolute.
+    pub fn arm_timer(&self, at: i64) {
+        self.timer.arm(at);
+    }
+
+    /// Asks the kernel once, and queues to `ready` what has a use for its answer. True when the timer
+    /// has expired.
+    ///
+    /// # Safety
+    /// The caller has the reactor's role.
+    pub unsafe fn wait(&self, timeout: Timeout, ready: &OpQueue) -> Result<bool, Errno> {
+        // SAFETY: one thread at a time has the role.
+        let events = unsafe { &mut *self.events.get() };
+        let count = self.epoll.wait(events, timeout)?;
+        let mut timer_expired = false;
+        for (mask, data) in events.iter(count) {
+            match data {
+                INTERRUPT => {}
+                TIMER => timer_expired = true,
+                _ => {
+                    #[expect(clippy::cast_possible_truncation, reason = "two halves")]
+                    let (index, epoch) = (data as u32, (data >> 32) as u32);
+                    if let Some(descriptor) = DESCRIPTORS.by_index(index)
+                        && descriptor.ready(epoch, mask)
+                    {
+                        ready.push(descriptor.op());
+                    }
+                }
+            }
+        }
+        Ok(timer_expired)
+    }
+}

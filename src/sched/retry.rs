@@ -1,0 +1,58 @@
+//! Trying an accept again after a while: the kernel says when a socket is ready, but not when the
+//! process has fds or memory again.
+#![allow(unsafe_code, reason = "pooled calls")]
+
+use super::call::{free_call, new_call};
+use super::descriptor::{Descriptor, Locked};
+use super::frame::{Caller, Frame};
+use super::op::Op;
+use super::table::Token;
+use super::timers::Timer;
+use crate::sys::errno::Errno;
+use libc::c_void;
+use std::ptr::{self, NonNull};
+
+/// Drives the parked operation of `listener` on after `delay`. False when no timer can be had.
+///
+/// The timer is not counted as work: the operation that it serves is.
+pub fn after(listener: &mut Locked, delay: i64) -> bool {
+    arrange(listener, delay).is_ok()
+}
+
+fn arrange(listener: &Locked, delay: i64) -> Result<(), Errno> {
+    let token = listener.token().ok_or(Errno::BADF)?;
+    let timer = Timer::create(listener.sched)?;
+    let mut locked = Timer::lock(timer)?;
+    match new_call(run_retry, no_callback, as_pointer(timer)) {
+        Ok(call) => {
+            locked.set_owner(token.raw());
+            let at = locked.now().saturating_add(delay);
+            locked.set_expiry(at);
+            locked.add_internal_wait(call);
+            Ok(())
+        }
+        Err(error) => {
+            locked.close(&Caller::current());
+            Err(error)
+        }
+    }
+}
+
+unsafe extern "C-unwind" fn no_callback(_: i32, _: *mut c_void) {}
+
+fn as_pointer(token: Token) -> *mut c_void {
+    ptr::without_provenance_mut(usize::try_from(token.raw()).unwrap_or(0))
+}
+
+/// The delay is over, or the context ends.
+unsafe fn run_retry(op: NonNull<Op>, _: &Frame) {
+    // SAFETY: popped by this thread; it came from the pool.
+    let (_, timer, _) = unsafe { free_call(op) };
+    let caller = Caller::current();
+    let Ok(mut timer) = Timer::lock(Token::from_raw(timer.addr() as u64)) else { return };
+    let listener = Token::from_raw(timer.owner());
+    timer.close(&caller);
+    if let Ok(mut listener) = Descriptor::lock(listener) {
+        listener.retry(&caller);
+    }
+}

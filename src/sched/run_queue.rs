@@ -1,0 +1,457 @@
+//! The operation queue that the threads inside run share, and who does what next.
+//!
+//! One lock guards the queue, the wake-up word and the reactor's role. The *sentinel* is an op of the
+//! queue that stands for "run the reactor": the thread that pops it makes the next reactor turn, so
+//! I/O and timers are served between handlers even when handlers post without end. Who leaves, for
+//! whatever reason, leaves the sentinel in the queue and wakes a waiter, so that the role is never lost.
+//!
+//! Sleep protocol (H01, H02): a sleeper first counts itself in `sleepers`, then looks at the inbox (and
+//! the reactor at the timers); a poster first pushes, then reads `sleepers`. Both are SeqCst, so one of
+//! the two sees the other. The word "sleeper" covers waiters, a blocking reactor and an embedding host.
+
+use super::inbox::Inbox;
+use super::op::{Op, OpQueue};
+use super::sync::{AtomicUsize, Condvar, Mutex, MutexGuard, Ordering};
+use super::wakeup::{HasWakeup, Wakeup};
+use std::ptr::NonNull;
+use std::time::{Duration, Instant};
+
+/// Handlers that may run between two visits to the kernel while more are queued.
+const HANDLERS_PER_TURN: u32 = 64;
+/// A visit is due earlier once this much time has passed. Checked at a stride, see [`Pace`].
+const TIME_PER_TURN: Duration = Duration::from_micros(50);
+/// Handlers quicker than this on average let the stride grow.
+const QUICK_HANDLER: Duration = Duration::from_micros(1);
+/// Callbacks after which a poll returns even if callbacks keep posting.
+const HANDLERS_PER_POLL: usize = 65_536;
+
+/// What a thread inside run does next.
+pub enum Step {
+    /// Run this op. `assisted` says whether another thread could take what is left in the queue.
+    Op(NonNull<Op>, bool),
+    /// Make a reactor turn, then call [`RunQueue::turn_done`].
+    Turn {
+        /// Nothing else is left to do, so the turn may block.
+        block: bool,
+    },
+    /// Leave run.
+    Done,
+}
+
+/// How long a run function stays.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// Until stopped or out of work.
+    Forever,
+    /// The same, or until this moment.
+    Until(Instant),
+    /// Only as long as something is ready.
+    Poll,
+}
+
+/// What one run function remembers between its steps.
+pub struct Stay {
+    limit: Limit,
+    /// A reactor turn has been made; H03: a poll returns only after one.
+    turned: bool,
+    /// Ops taken so far.
+    taken: usize,
+}
+
+impl Stay {
+    /// The start of a run function with this limit.
+    pub fn new(limit: Limit) -> Self {
+        Stay { limit, turned: false, taken: 0 }
+    }
+
+    /// When a blocking turn must be over.
+    pub fn deadline(&self) -> Option<Instant> {
+        match self.limit {
+            Limit::Until(at) => Some(at),
+            _ => None,
+        }
+    }
+
+    fn expired(&self) -> bool {
+        match self.limit {
+            Limit::Forever => false,
+            Limit::Until(at) => Instant::now() >= at,
+            Limit::Poll => true,
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// The sentinel is queued: nobody has the role.
+    Queued,
+    /// A thread asks the kernel without blocking.
+    Turning,
+    /// A thread blocks in the kernel, and is woken by the interrupter.
+    Blocking,
+}
+
+/// Decides when handlers that keep the queue full must let the reactor ask the kernel. The clock is
+/// read once in `stride` sentinels; the stride grows while handlers are quick and falls back to 1 when
+/// they are slow, so that long handlers are each followed by a visit and short ones pay little.
+struct Pace {
+    handlers: u32,
+    stride: u32,
+    until_check: u32,
+    /// When the clock was first read since the visit.
+    since: Option<Instant>,
+}
+
+impl Pace {
+    fn visit(&mut self) {
+        self.handlers = 0;
+        self.until_check = 0;
+        self.since = None;
+    }
+
+    /// True when the kernel must be asked now.
+    fn due(&mut self) -> bool {
+        if self.handlers >= HANDLERS_PER_TURN {
+            return true;
+        }
+        if self.until_check > 0 {
+            self.until_check -= 1;
+            return false;
+        }
+        let now = Instant::now();
+        let spent = now - *self.since.get_or_insert(now);
+        let quick = spent < QUICK_HANDLER * self.handlers.max(1);
+        self.stride = if quick { (self.stride * 2).min(16) } else { 1 };
+        self.until_check = self.stride - 1;
+        spent >= TIME_PER_TURN
+    }
+}
+
+/// What the lock guards.
+pub struct Shared {
+    queue: OpQueue,
+    deferred: OpQueue,
+    /// The deferred ops of this turn were let go; those deferred since wait for the next one.
+    deferred_released: bool,
+    wakeup: Wakeup,
+    role: Role,
+    interrupted: bool,
+    stopped: bool,
+    embedded: bool,
+    /// Threads inside run functions.
+    inside: usize,
+    pace: Pace,
+}
+
+impl HasWakeup for Shared {
+    fn wakeup(&mut self) -> &mut Wakeup {
+        &mut self.wakeup
+    }
+}
+
+/// The queue. `interrupt` in its methods is what ends a blocking turn: a write to the eventfd.
+pub struct RunQueue {
+    shared: Mutex<Shared>,
+    condvar: Condvar,
+    inbox: Inbox,
+    sleepers: AtomicUsize,
+    sentinel: Op,
+}
+
+impl RunQueue {
+    /// A queue that holds the sentinel only after [`RunQueue::open`].
+    pub fn new() -> Self {
+        RunQueue {
+            shared: Mutex::new(Shared {
+                queue: OpQueue::new(),
+                deferred: OpQueue::new(),
+                deferred_released: false,
+                wakeup: Wakeup::default(),
+                role: Role::Queued,
+                interrupted: false,
+                stopped: false,
+                embedded: false,
+                inside: 0,
+                pace: Pace { handlers: 0, stride: 1, until_check: 0, since: None },
+            }),
+            condvar: Condvar::new(),
+            inbox: Inbox::new(),
+            sleepers: AtomicUsize::new(0),
+            sentinel: Op::new(|_, _| {}),
+        }
+    }
+
+    /// Puts the sentinel in. Called once, when the queue has its final address.
+    pub fn open(&self) {
+        self.shared.lock().queue.push(self.sentinel.as_ptr());
+    }
+
+    /// True when a thread, or a host that embeds the context, may be asleep. SeqCst, see above.
+    #[inline]
+    pub fn has_sleepers(&self) -> bool {
+        self.sleepers.load(Ordering::SeqCst) > 0
+    }
+
+    /// Queues an op from a thread that is not inside this context's run, and wakes one sleeper.
+    #[inline]
+    pub fn post(&self, op: NonNull<Op>, interrupt: impl FnOnce()) {
+        if self.inbox.push(op) && self.has_sleepers() {
+            let mut shared = self.shared.lock();
+            self.inbox.drain_into(&shared.queue);
+            if self.has_handlers(&shared) {
+                self.wake_one(&mut shared, interrupt);
+            }
+        }
+    }
+
+    /// Moves what a thread queued privately to the shared queue.
+    pub fn merge(&self, private: &OpQueue, interrupt: impl FnOnce()) {
+        if private.is_empty() {
+            return;
+        }
+        let mut shared = self.shared.lock();
+        shared.queue.append(private);
+        if self.has_sleepers() {
+            self.wake_one(&mut shared, interrupt);
+        }
+    }
+
+    /// Queues an op for the end of this turn.
+    pub fn defer(&self, op: NonNull<Op>, interrupt: impl FnOnce()) {
+        let mut shared = self.shared.lock();
+        shared.deferred.push(op);
+        if self.has_sleepers() {
+            self.wake_one(&mut shared, interrupt);
+        }
+    }
+
+    /// A thread enters a run function; the number that is inside now.
+    pub fn enter(&self) {
+        self.shared.lock().inside += 1;
+    }
+
+    /// A thread leaves a run function: hands over what it did not do (H05).
+    pub fn leave(&self, private: &OpQueue, interrupt: impl FnOnce()) {
+        let mut shared = self.shared.lock();
+        shared.queue.append(private);
+        shared.inside -= 1;
+        self.inbox.drain_into(&shared.queue);
+        let left =
+            !shared.queue.is_empty() && (shared.wakeup.has_waiters() || self.has_handlers(&shared));
+        if left || !shared.deferred.is_empty() {
+            self.wake_one(&mut shared, interrupt);
+        }
+        if shared.inside == 0 {
+            // The destroyer, if any, waits for this.
+            shared.wakeup.signal_all(&self.condvar);
+        }
+    }
+
+    /// The next thing to do for a thread inside run. `private` holds what its last handler queued.
+    pub fn next(&self, private: &OpQueue, stay: &mut Stay, interrupt: impl Fn()) -> Step {
+        let mut shared = self.shared.lock();
+        shared.queue.append(private);
+        if stay.taken > 0 && matches!(stay.limit, Limit::Until(_)) && stay.expired() {
+            return Step::Done;
+        }
+        loop {
+            if shared.stopped {
+                return Step::Done;
+            }
+            match shared.queue.pop() {
+                Some(op) if op == self.sentinel.as_ptr() => {
+                    if let Some(step) = self.sentinel_step(&mut shared, stay, &interrupt) {
+                        return step;
+                    }
+                }
+                Some(op) => {
+                    shared.pace.handlers += 1;
+                    stay.taken += 1;
+                    // Cascade: who takes one wakes the next while there is more.
+                    let more = !shared.queue.is_empty();
+                    let assisted = !more || self.wake_one(&mut shared, &interrupt);
+                    return Step::Op(op, assisted);
+                }
+                None => {
+                    if let Some(step) = self.wait(&mut shared, stay) {
+                        return step;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Decides what the sentinel, just popped, means now; `None` when it went back into the queue.
+    fn sentinel_step(
+        &self,
+        shared: &mut Shared,
+        stay: &mut Stay,
+        interrupt: &impl Fn(),
+    ) -> Option<Step> {
+        self.inbox.drain_into(&shared.queue);
+        if !shared.deferred.is_empty() && !shared.deferred_released {
+            // The end of a turn. What these defer in turn waits until the kernel was asked once more.
+            shared.deferred_released = true;
+            shared.queue.append(&shared.deferred);
+        }
+        let more = !shared.queue.is_empty() || !shared.deferred.is_empty();
+        if stay.turned {
+            let over = stay.limit == Limit::Poll && (!more || stay.taken > HANDLERS_PER_POLL);
+            if over || (!more && stay.expired()) {
+                shared.queue.push(self.sentinel.as_ptr());
+                return Some(Step::Done);
+            }
+            if !shared.queue.is_empty() && !shared.pace.due() {
+                shared.queue.push(self.sentinel.as_ptr());
+                return None;
+            }
+        }
+        let mut block = !more && !stay.expired();
+        if block {
+            self.sleepers.fetch_add(1, Ordering::SeqCst);
+            if !self.inbox.is_empty() {
+                self.sleepers.fetch_sub(1, Ordering::SeqCst);
+                self.inbox.drain_into(&shared.queue);
+                block = false;
+            }
+        }
+        shared.role = if block { Role::Blocking } else { Role::Turning };
+        shared.interrupted = false;
+        shared.deferred_released = false;
+        shared.pace.visit();
+        stay.turned = true;
+        if !shared.queue.is_empty() {
+            self.wake_one(shared, interrupt);
+        }
+        Some(Step::Turn { block })
+    }
+
+    /// The turn is over, however it ended (H06): queues what it made ready, then the sentinel.
+    pub fn turn_done(&self, ready: &OpQueue) {
+        let mut shared = self.shared.lock();
+        if shared.role == Role::Blocking {
+            self.sleepers.fetch_sub(1, Ordering::SeqCst);
+        }
+        shared.role = Role::Queued;
+        shared.interrupted = false;
+        shared.queue.append(ready);
+        shared.queue.push(self.sentinel.as_ptr());
+    }
+
+    /// Nothing to take while another thread has the reactor's role.
+    fn wait(&self, shared: &mut MutexGuard<'_, Shared>, stay: &mut Stay) -> Option<Step> {
+        if stay.limit == Limit::Poll {
+            self.inbox.drain_into(&shared.queue);
+            return if shared.queue.is_empty() { Some(Step::Done) } else { None };
+        }
+        self.sleepers.fetch_add(1, Ordering::SeqCst);
+        let mut woken = true;
+        if self.inbox.is_empty() {
+            woken = Wakeup::wait(shared, &self.condvar, stay.deadline());
+        }
+        self.sleepers.fetch_sub(1, Ordering::SeqCst);
+        self.inbox.drain_into(&shared.queue);
+        if !woken && shared.queue.is_empty() {
+            return Some(Step::Done);
+        }
+        None
+    }
+
+    /// True when the queue holds more than the sentinel.
+    fn has_handlers(&self, shared: &Shared) -> bool {
+        match shared.queue.front() {
+            None => false,
+            Some(op) if op == self.sentinel.as_ptr() => {
+                // SAFETY-free look at the link: the sentinel is ours.
+                !self.sentinel.next().is_null()
+            }
+            Some(_) => true,
+        }
+    }
+
+    /// Gets one more thread to look at the queue: a waiter, else the blocking reactor, else the host of
+    /// an embedded context. False when there is none to get. The eventfd is written at most once until
+    /// the reactor comes back.
+    fn wake_one(&self, shared: &mut Shared, interrupt: impl FnOnce()) -> bool {
+        if shared.wakeup.signal_one(&self.condvar) {
+            return true;
+        }
+        let asleep = shared.role == Role::Blocking || (shared.embedded && shared.inside == 0);
+        if asleep && !shared.interrupted {
+            shared.interrupted = true;
+            interrupt();
+            return true;
+        }
+        asleep
+    }
+
+    /// Makes every run function return.
+    pub fn stop(&self, interrupt: impl FnOnce()) {
+        let mut shared = self.shared.lock();
+        shared.stopped = true;
+        shared.wakeup.signal_all(&self.condvar);
+        if shared.role == Role::Blocking && !shared.interrupted {
+            shared.interrupted = true;
+            interrupt();
+        }
+    }
+
+    /// True after [`RunQueue::stop`].
+    pub fn stopped(&self) -> bool {
+        self.shared.lock().stopped
+    }
+
+    /// Lets run functions run again.
+    pub fn restart(&self) {
+        self.shared.lock().stopped = false;
+    }
+
+    /// A host will sleep on the context's fd from now on: it counts as a sleeper for ever.
+    pub fn embed(&self, interrupt: impl FnOnce()) {
+        let mut shared = self.shared.lock();
+        if !shared.embedded {
+            shared.embedded = true;
+            self.sleepers.fetch_add(1, Ordering::SeqCst);
+            self.inbox.drain_into(&shared.queue);
+            if self.has_handlers(&shared) || !shared.deferred.is_empty() {
+                self.wake_one(&mut shared, interrupt);
+            }
+        }
+    }
+
+    /// True when a host sleeps on the context's fd.
+    pub fn embedded(&self) -> bool {
+        self.shared.lock().embedded
+    }
+
+    /// Waits until no thread is inside run. The caller has stopped the queue.
+    pub fn wait_until_left(&self) {
+        let mut shared = self.shared.lock();
+        while shared.inside > 0 {
+            Wakeup::wait(&mut shared, &self.condvar, None);
+        }
+    }
+
+    /// Takes everything that is queued, for destruction. No thread is inside run.
+    pub fn take_all(&self, into: &OpQueue) {
+        let shared = self.shared.lock();
+        self.inbox.drain_into(&shared.queue);
+        shared.queue.append(&shared.deferred);
+        while let Some(op) = shared.queue.pop() {
+            if op != self.sentinel.as_ptr() {
+                into.push(op);
+            }
+        }
+    }
+
+    /// Empties the state for the next context in this slot. Everything was taken.
+    pub fn reset(&self) {
+        let mut shared = self.shared.lock();
+        shared.deferred_released = false;
+        shared.role = Role::Queued;
+        shared.interrupted = false;
+        shared.stopped = false;
+        shared.embedded = false;
+        self.sleepers.store(0, Ordering::SeqCst);
+    }
+}

@@ -1,0 +1,500 @@
+//! The scheduler: what a context is. Run functions, posting, the work count, and its end.
+#![allow(unsafe_code, reason = "the table entry of a context, and running popped ops")]
+
+use super::budget::Limits;
+use super::call::{new_call, post, run_post};
+use super::completion::{StatusFn, call_now};
+use super::frame::{Caller, Frame};
+use super::member::Members;
+use super::op::{Op, OpQueue};
+use super::reactor::Reactor;
+use super::run_queue::{Limit, RunQueue, Stay, Step};
+use super::sync::{AtomicBool, AtomicI64, AtomicUsize, Ordering, yield_now};
+use super::table::{Entry, Head, Table, Token};
+use super::timers::Timers;
+use crate::sys::clock;
+use crate::sys::epoll::Timeout;
+use crate::sys::errno::Errno;
+use libc::c_void;
+use std::cell::UnsafeCell;
+use std::os::fd::RawFd;
+use std::ptr::NonNull;
+use std::time::{Duration, Instant};
+
+/// The handle kind of contexts.
+pub const KIND_CONTEXT: u8 = 1;
+
+/// Every context of the process.
+#[cfg(not(loom))]
+pub static CONTEXTS: Table<Scheduler> = Table::new();
+/// Every context of the process.
+#[cfg(loom)]
+pub static CONTEXTS: once_cell::sync::Lazy<Table<Scheduler>> =
+    once_cell::sync::Lazy::new(Table::new);
+
+/// What a context is made with, every value resolved.
+#[derive(Clone, Copy)]
+pub struct Options {
+    /// Time moves by [`Scheduler::advance`] only.
+    pub manual_clock: bool,
+    /// For the inline queue; all 0 when nothing is to be served inline.
+    pub budget: Limits,
+    /// Events and due timers taken per turn.
+    pub max_events: u32,
+    /// How much later than due a timer may fire to share a wake-up.
+    pub timer_slack: i64,
+}
+
+/// What exists from creation to destruction.
+struct Core {
+    reactor: Reactor,
+    options: Options,
+}
+
+/// A context.
+pub struct Scheduler {
+    head: Head,
+    run_queue: RunQueue,
+    /// Calls in progress from threads that are not inside run; see [`Pinned`].
+    pins: AtomicUsize,
+    /// Operations pending and work begun.
+    work: AtomicI64,
+    /// The part of it that `work_begin` began.
+    begun: AtomicI64,
+    closing: AtomicBool,
+    /// Timers; their lock is also the lock of every timer object.
+    pub timers: Timers,
+    /// The handles that belong to the context.
+    pub members: Members,
+    core: UnsafeCell<Option<Core>>,
+}
+
+// SAFETY: `core` is written before the token is published and after the last pin and frame are gone.
+unsafe impl Sync for Scheduler {}
+
+// SAFETY: contexts are never dropped or moved by the table's contract, and nothing in them relies on it.
+unsafe impl Entry for Scheduler {
+    fn head(&self) -> &Head {
+        &self.head
+    }
+
+    fn vacant() -> Self {
+        Scheduler {
+            head: Head::new(),
+            run_queue: RunQueue::new(),
+            pins: AtomicUsize::new(0),
+            work: AtomicI64::new(0),
+            begun: AtomicI64::new(0),
+            closing: AtomicBool::new(false),
+            timers: Timers::new(),
+            members: Members::new(),
+            core: UnsafeCell::new(None),
+        }
+    }
+}
+
+/// A context that can't go away while this is held: the calling thread is inside its run, or it is
+/// pinned. Pins are held for the length of one call, never while user code runs.
+pub struct Pinned {
+    sched: &'static Scheduler,
+    counted: bool,
+}
+
+impl std::ops::Deref for Pinned {
+    type Target = &'static Scheduler;
+    fn deref(&self) -> &&'static Scheduler {
+        &self.sched
+    }
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        if self.counted {
+            self.sched.pins.fetch_sub(1, Ordering::Release);
+        }
+    }
+}
+
+/// How a run function ends besides its limit.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Count {
+    /// At most one callback.
+    One,
+    /// Any number.
+    All,
+}
+
+impl Scheduler {
+    /// Makes a context.
+    pub fn create(options: Options) -> Result<Token, Errno> {
+        let reactor = Reactor::new(options.max_events as usize)?;
+        let sched = CONTEXTS.reserve().map_err(|_| Errno::NOMEM)?;
+        // SAFETY: reserved and not published: nobody else looks at it.
+        unsafe { *sched.core.get() = Some(Core { reactor, options }) };
+        sched.run_queue.open();
+        sched.members.set_open(true);
+        sched.timers.open();
+        Ok(CONTEXTS.publish(sched, KIND_CONTEXT))
+    }
+
+    /// The context of a handle, held for the length of a call.
+    #[inline]
+    pub fn resolve(caller: &Caller, token: Token) -> Result<Pinned, Errno> {
+        if let Some(frame) = caller.top()
+            && frame.sched.head.is_live_as(token)
+        {
+            return Ok(Pinned { sched: frame.sched, counted: false });
+        }
+        let sched = CONTEXTS.find(token).ok_or(Errno::BADF)?;
+        // SeqCst: the destroyer clears the stamp and then reads the pins, this reads them the other way
+        // round. With less both could miss the other, and the fds be closed under this call.
+        sched.pins.fetch_add(1, Ordering::SeqCst);
+        let pinned = Pinned { sched, counted: true };
+        super::sync::fence(Ordering::SeqCst);
+        if sched.head.is_live_as(token) { Ok(pinned) } else { Err(Errno::BADF) }
+    }
+
+    /// The same for an operation that is to begin: refused while the context is being destroyed.
+    #[inline]
+    pub fn resolve_open(caller: &Caller, token: Token) -> Result<Pinned, Errno> {
+        let pinned = Self::resolve(caller, token)?;
+        pinned.check_open()?;
+        Ok(pinned)
+    }
+
+    /// An error while the context is being destroyed.
+    #[inline]
+    pub fn check_open(&self) -> Result<(), Errno> {
+        if self.closing.load(Ordering::SeqCst) { Err(Errno::SHUTDOWN) } else { Ok(()) }
+    }
+
+    /// The context's handle.
+    pub fn token(&self) -> Option<Token> {
+        self.head.token()
+    }
+
+    fn core(&self) -> &Core {
+        // SAFETY: every caller is inside run, holds a pin, or holds the lock of a live object of this
+        // context; destruction waits for all three before it empties the core.
+        match unsafe { &*self.core.get() } {
+            Some(core) => core,
+            None => unreachable!("a context is used after its end"),
+        }
+    }
+
+    /// The kernel objects.
+    pub fn reactor(&self) -> &Reactor {
+        &self.core().reactor
+    }
+
+    /// What it was made with.
+    pub fn options(&self) -> &Options {
+        &self.core().options
+    }
+
+    /// The inline budget's limits.
+    pub fn limits(&self) -> Limits {
+        self.core().options.budget
+    }
+
+    /// True when somebody may be asleep who must hear of an earlier timer.
+    pub fn has_sleepers(&self) -> bool {
+        self.run_queue.has_sleepers()
+    }
+
+    /// Counts a pending operation.
+    #[inline]
+    pub fn work_started(&self, caller: &Caller) {
+        match caller.frame_of(self) {
+            Some(frame) => frame.work.set(frame.work.get() + 1),
+            None => {
+                self.work.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// The operation that a run loop is delivering is no longer pending.
+    #[inline]
+    pub fn work_finished(frame: &Frame) {
+        frame.work.set(frame.work.get() - 1);
+    }
+
+    /// Queues an op for a thread inside run. Takes no lock that a caller may hold.
+    #[inline]
+    pub fn post(&self, caller: &Caller, op: NonNull<Op>) {
+        match caller.frame_of(self) {
+            Some(frame) => frame.private.push(op),
+            None => self.run_queue.post(op, || self.reactor().interrupt()),
+        }
+    }
+
+    /// Queues an op whose result is known already: right after the current callback while the inline
+    /// budget lasts, posted beyond it.
+    #[inline]
+    pub fn complete(&self, caller: &Caller, op: NonNull<Op>) {
+        match caller.frame_of(self) {
+            Some(frame) if !frame.single && frame.budget.take() => frame.inline.push(op),
+            Some(frame) => frame.private.push(op),
+            None => self.run_queue.post(op, || self.reactor().interrupt()),
+        }
+    }
+
+    /// Calls a function at once when the calling thread is inside this context's run, else posts it.
+    pub fn dispatch(
+        &'static self,
+        caller: &Caller,
+        callback: StatusFn,
+        user: *mut c_void,
+    ) -> Result<(), Errno> {
+        if caller.frames_of(self).next().is_some() {
+            call_now(callback, user);
+            return Ok(());
+        }
+        post(caller, self, callback, user)
+    }
+
+    /// Queues a function for the end of this turn.
+    pub fn defer(
+        &self,
+        caller: &Caller,
+        callback: StatusFn,
+        user: *mut c_void,
+    ) -> Result<(), Errno> {
+        let op = new_call(run_post, callback, user)?;
+        self.work_started(caller);
+        self.run_queue.defer(op, || self.reactor().interrupt());
+        Ok(())
+    }
+
+    /// Holds run open.
+    pub fn work_begin(&self) {
+        self.begun.fetch_add(1, Ordering::Relaxed);
+        self.work.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Ends one hold; an error where there is none.
+    pub fn work_end(&self) -> Result<(), Errno> {
+        self.begun
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n > 0).then(|| n - 1))
+            .map_err(|_| Errno::INVAL)?;
+        self.work_changed(-1);
+        Ok(())
+    }
+
+    fn work_changed(&self, by: i64) {
+        if by != 0 && self.work.fetch_add(by, Ordering::AcqRel) + by == 0 {
+            self.stop();
+        }
+    }
+
+    /// Makes every run function return as soon as its callback does.
+    pub fn stop(&self) {
+        self.run_queue.stop(|| self.reactor().interrupt());
+    }
+
+    /// True after a stop, or when run ran out of work.
+    pub fn stopped(&self) -> bool {
+        self.run_queue.stopped()
+    }
+
+    /// Lets the context run again.
+    pub fn restart(&self) {
+        self.run_queue.restart();
+    }
+
+    /// The fd for a host's own loop.
+    pub fn embed(&self) -> RawFd {
+        self.run_queue.embed(|| self.reactor().interrupt());
+        self.timers.flush(self, true);
+        self.reactor().fd()
+    }
+
+    /// The context's time.
+    #[inline]
+    pub fn now(&self) -> i64 {
+        if self.options().manual_clock { self.timers.manual_now() } else { clock::monotonic() }
+    }
+
+    /// Moves a manual clock.
+    pub fn advance(&self, by: i64) -> Result<(), Errno> {
+        if !self.options().manual_clock || by < 0 {
+            return Err(Errno::INVAL);
+        }
+        if self.timers.advance_manual(by) && self.has_sleepers() {
+            self.reactor().interrupt();
+        }
+        Ok(())
+    }
+
+    /// True when the calling thread is inside a run function of this context.
+    pub fn runs_here(&self, caller: &Caller) -> bool {
+        caller.frames_of(self).next().is_some()
+    }
+
+    /// Runs callbacks until the limit; the number run.
+    pub fn run(
+        pinned: Pinned,
+        caller: &Caller,
+        limit: Limit,
+        count: Count,
+    ) -> Result<usize, Errno> {
+        let sched = *pinned;
+        sched.run_queue.enter();
+        if let Err(error) = sched.check_open() {
+            sched.run_queue.leave(&OpQueue::new(), || sched.reactor().interrupt());
+            return Err(error);
+        }
+        drop(pinned);
+        // H07: what the callback around a nested run has queued must be seen by it.
+        if let Some(outer) = caller.frame_of(sched) {
+            outer.private.append(&outer.inline);
+            sched.run_queue.merge(&outer.private, || sched.reactor().interrupt());
+            sched.work_merge(outer);
+        }
+        let frame = Frame::new(sched, count == Count::One, false);
+        let inside = Inside { frame: &frame };
+        let _pushed = frame.push();
+        if sched.work.load(Ordering::Acquire) == 0 {
+            sched.stop();
+            return Ok(0);
+        }
+        let result = sched.run_frame(&frame, limit, count);
+        drop(inside);
+        result
+    }
+
+    /// Adds the frame's private change of the work count to the shared one.
+    fn work_merge(&self, frame: &Frame) {
+        self.work_changed(frame.work.replace(0));
+    }
+
+    fn run_frame(&self, frame: &Frame, limit: Limit, count: Count) -> Result<usize, Errno> {
+        let mut stay = Stay::new(limit);
+        loop {
+            match self.run_queue.next(&frame.private, &mut stay, || self.reactor().interrupt()) {
+                Step::Op(op, assisted) => {
+                    frame.budget.renew(assisted);
+                    // SAFETY: popped from the queue by this thread.
+                    unsafe { Op::run(op, frame) };
+                    while let Some(op) = frame.inline.pop() {
+                        // SAFETY: the frame's inline queue is this thread's.
+                        unsafe { Op::run(op, frame) };
+                    }
+                    self.work_merge(frame);
+                    if count == Count::One && frame.delivered.get() > 0 {
+                        break;
+                    }
+                }
+                Step::Turn { block } => self.turn(block, stay.deadline())?,
+                Step::Done => break,
+            }
+        }
+        Ok(frame.delivered.get())
+    }
+
+    /// One turn of the reactor. The role goes back into the queue however it ends (H06).
+    fn turn(&self, block: bool, deadline: Option<Instant>) -> Result<(), Errno> {
+        let turn = Turn { sched: self, ready: OpQueue::new() };
+        // After the role was taken and before the kernel is asked: a timer made earlier from here on
+        // finds a sleeper and programs the timerfd itself (H01).
+        let due = self.timers.flush(self, block);
+        let timeout = match deadline {
+            _ if due || !block => Timeout::Now,
+            None => Timeout::Never,
+            Some(at) => match at.saturating_duration_since(Instant::now()) {
+                Duration::ZERO => Timeout::Now,
+                left => Timeout::Nanos(i64::try_from(left.as_nanos()).unwrap_or(i64::MAX)),
+            },
+        };
+        // SAFETY: the run queue gave this thread the role.
+        let expired = unsafe { self.reactor().wait(timeout, &turn.ready) }?;
+        if expired || due {
+            self.timers.take_due(self, &turn.ready);
+        }
+        Ok(())
+    }
+
+    /// Ends a context: stops it, waits for the threads inside run, closes every handle, delivers what
+    /// is pending on the calling thread, and closes the fds.
+    pub fn destroy(pinned: Pinned, caller: &Caller) -> Result<(), Errno> {
+        let sched = *pinned;
+        if sched.runs_here(caller) {
+            return Err(Errno::BUSY);
+        }
+        if sched.closing.swap(true, Ordering::SeqCst) {
+            return Err(Errno::BADF);
+        }
+        sched.stop();
+        sched.run_queue.wait_until_left();
+        // Calls that were let in before `closing` was set may still begin operations: wait for them.
+        let own = usize::from(pinned.counted);
+        while sched.pins.load(Ordering::SeqCst) > own {
+            yield_now();
+        }
+        sched.members.set_open(false);
+        {
+            let frame = Frame::new(sched, false, true);
+            let _pushed = frame.push();
+            let caller = Caller::current();
+            sched.members.close_all(sched, &caller);
+            sched.drain(&frame);
+        }
+        CONTEXTS.kill(sched);
+        super::sync::fence(Ordering::SeqCst);
+        drop(pinned);
+        while sched.pins.load(Ordering::SeqCst) > 0 {
+            yield_now();
+        }
+        sched.run_queue.reset();
+        sched.work.store(0, Ordering::Relaxed);
+        sched.begun.store(0, Ordering::Relaxed);
+        // SAFETY: the token is dead and no thread is inside or pinned: nobody else looks at it.
+        unsafe { *sched.core.get() = None };
+        sched.closing.store(false, Ordering::SeqCst);
+        CONTEXTS.recycle(sched);
+        Ok(())
+    }
+
+    /// Delivers everything that is queued until nothing is, in a loop of constant depth (H15).
+    fn drain(&self, frame: &Frame) {
+        loop {
+            let all = OpQueue::new();
+            self.run_queue.take_all(&all);
+            all.append(&frame.private);
+            all.append(&frame.inline);
+            if all.is_empty() {
+                return;
+            }
+            while let Some(op) = all.pop() {
+                // SAFETY: popped from a queue that this thread owns.
+                unsafe { Op::run(op, frame) };
+            }
+        }
+    }
+}
+
+/// A thread inside run: what it queued and counted goes to the others on every way out (H08).
+struct Inside<'a> {
+    frame: &'a Frame,
+}
+
+impl Drop for Inside<'_> {
+    fn drop(&mut self) {
+        let Frame { sched, private, inline, .. } = self.frame;
+        private.append(inline);
+        sched.work_merge(self.frame);
+        sched.run_queue.leave(private, || sched.reactor().interrupt());
+    }
+}
+
+/// The reactor's role, given back on every way out of the turn.
+struct Turn<'a> {
+    sched: &'a Scheduler,
+    ready: OpQueue,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.sched.run_queue.turn_done(&self.ready);
+    }
+}

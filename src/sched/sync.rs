@@ -1,0 +1,157 @@
+//! The one place that locks and atomics come from.
+//!
+//! The rest of the crate names this module only, so that the loom models run the very code that
+//! ships. Under `--cfg loom` the same names stand for loom's types, with parking_lot's signatures:
+//! no poisoning, and condition variables that take the guard by reference.
+//!
+//! Two things differ under loom: `new` is not `const`, and a timed wait never times out (loom has
+//! no clock), so a model must not need a time-out in order to end.
+
+#[cfg(not(loom))]
+pub use native::*;
+
+#[cfg(loom)]
+pub use modelled::*;
+
+#[cfg(not(loom))]
+mod native {
+    pub use parking_lot::{Condvar, Mutex, MutexGuard, WaitTimeoutResult};
+    pub use std::sync::atomic::{
+        AtomicBool, AtomicI64, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+    };
+
+    /// Tells the processor that this is a short busy wait.
+    #[inline]
+    pub fn spin_hint() {
+        std::hint::spin_loop();
+    }
+
+    /// Lets another thread have this core.
+    #[inline]
+    pub fn yield_now() {
+        std::thread::yield_now();
+    }
+}
+
+#[cfg(loom)]
+mod modelled {
+    pub use loom::sync::atomic::{
+        AtomicBool, AtomicI64, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+    };
+    use std::ops::{Deref, DerefMut};
+    use std::sync::{PoisonError, TryLockError};
+    use std::time::Instant;
+
+    /// Tells the model that this is a busy wait: another thread must run first.
+    pub fn spin_hint() {
+        loom::hint::spin_loop();
+    }
+
+    /// Lets another thread of the model run.
+    pub fn yield_now() {
+        loom::thread::yield_now();
+    }
+
+    /// loom's mutex with parking_lot's signatures.
+    #[derive(Debug, Default)]
+    pub struct Mutex<T>(loom::sync::Mutex<T>);
+
+    /// Unlocks when dropped.
+    ///
+    /// Empty only inside [`Condvar::wait`], which takes loom's guard by value and puts it back.
+    #[derive(Debug)]
+    pub struct MutexGuard<'a, T>(Option<loom::sync::MutexGuard<'a, T>>);
+
+    impl<T> Mutex<T> {
+        /// An unlocked mutex.
+        pub fn new(value: T) -> Self {
+            Mutex(loom::sync::Mutex::new(value))
+        }
+
+        /// Waits for the lock.
+        pub fn lock(&self) -> MutexGuard<'_, T> {
+            MutexGuard(Some(self.0.lock().unwrap_or_else(PoisonError::into_inner)))
+        }
+
+        /// Takes the lock if it is free.
+        pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+            match self.0.try_lock() {
+                Ok(guard) => Some(MutexGuard(Some(guard))),
+                Err(TryLockError::Poisoned(poisoned)) => {
+                    Some(MutexGuard(Some(poisoned.into_inner())))
+                }
+                Err(TryLockError::WouldBlock) => None,
+            }
+        }
+    }
+
+    impl<T> Deref for MutexGuard<'_, T> {
+        type Target = T;
+
+        fn deref(&self) -> &T {
+            match &self.0 {
+                Some(guard) => guard,
+                None => unreachable!("the guard is empty only inside a wait"),
+            }
+        }
+    }
+
+    impl<T> DerefMut for MutexGuard<'_, T> {
+        fn deref_mut(&mut self) -> &mut T {
+            match &mut self.0 {
+                Some(guard) => guard,
+                None => unreachable!("the guard is empty only inside a wait"),
+            }
+        }
+    }
+
+    /// How a timed wait ended.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct WaitTimeoutResult(());
+
+    impl WaitTimeoutResult {
+        /// Always false: a modelled wait ends only when notified.
+        pub fn timed_out(self) -> bool {
+            false
+        }
+    }
+
+    /// loom's condition variable with parking_lot's signatures.
+    #[derive(Debug, Default)]
+    pub struct Condvar(loom::sync::Condvar);
+
+    impl Condvar {
+        /// A condition variable that nobody waits on.
+        pub fn new() -> Self {
+            Condvar(loom::sync::Condvar::new())
+        }
+
+        /// Unlocks, waits to be notified, locks again.
+        pub fn wait<T>(&self, guard: &mut MutexGuard<'_, T>) {
+            if let Some(inner) = guard.0.take() {
+                let inner = self.0.wait(inner).unwrap_or_else(PoisonError::into_inner);
+                guard.0 = Some(inner);
+            }
+        }
+
+        /// As [`Condvar::wait`]: the deadline is never reached in a model.
+        pub fn wait_until<T>(
+            &self,
+            guard: &mut MutexGuard<'_, T>,
+            _deadline: Instant,
+        ) -> WaitTimeoutResult {
+            self.wait(guard);
+            WaitTimeoutResult(())
+        }
+
+        /// Wakes one waiter.
+        pub fn notify_one(&self) {
+            self.0.notify_one();
+        }
+
+        /// Wakes all waiters.
+        pub fn notify_all(&self) {
+            self.0.notify_all();
+        }
+    }
+}

@@ -1,0 +1,508 @@
+//! A context's timers: the queue with its clock and timerfd, the timer objects, and their firing.
+//!
+//! One lock guards the queue and every timer of the context. The timerfd is programmed lazily: a change
+//! of the earliest expiry only marks it stale, and the reactor programs it just before it blocks. Where
+//! somebody sleeps already the thread that made a timer earlier programs it itself, which also wakes
+//! the reactor in time: one system call instead of an interrupt and a second turn.
+#![allow(unsafe_code, reason = "intrusive timers between type-stable objects")]
+
+use super::call::set_status;
+use super::completion::{StatusFn, deliver_status};
+use super::frame::{Caller, Frame};
+use super::member::Member;
+use super::op::{Op, OpQueue};
+use super::scheduler::Scheduler;
+use super::sync::{AtomicPtr, Mutex, MutexGuard, Ordering};
+use super::table::{Entry, Head, Table, Token};
+use super::timer_queue::{TimerNode, TimerQueue};
+use crate::sys::errno::Errno;
+use libc::c_void;
+use std::cell::UnsafeCell;
+use std::mem::offset_of;
+use std::ptr::{self, NonNull};
+
+/// The handle kind of timers.
+pub const KIND_TIMER: u8 = 2;
+
+/// The expiry that never comes.
+pub const NEVER: i64 = i64::MAX;
+
+/// Nodes that the wheel may move in one turn (H44).
+const MOVES_PER_TURN: usize = 4096;
+
+/// Every timer of the process.
+#[cfg(not(loom))]
+pub static TIMERS: Table<Timer> = Table::new();
+/// Every timer of the process.
+#[cfg(loom)]
+pub static TIMERS: once_cell::sync::Lazy<Table<Timer>> = once_cell::sync::Lazy::new(Table::new);
+
+/// The part of a context that keeps time.
+pub struct Timers {
+    clockwork: Mutex<Clockwork>,
+}
+
+/// What the lock guards, besides the timers' own bodies.
+pub struct Clockwork {
+    queue: TimerQueue,
+    /// What the timerfd is set to, or `NEVER`.
+    programmed: i64,
+    /// The earliest expiry may differ from what is programmed.
+    stale: bool,
+    /// Due timers are left over from a bounded batch.
+    backlog: bool,
+    manual_now: i64,
+}
+
+// SAFETY: the queue's nodes are type-stable objects, and touched under the lock.
+unsafe impl Send for Clockwork {}
+
+impl Timers {
+    /// An empty queue.
+    #[allow(clippy::new_without_default, reason = "made in one place")]
+    pub fn new() -> Self {
+        Timers {
+            clockwork: Mutex::new(Clockwork {
+                queue: TimerQueue::new(),
+                programmed: NEVER,
+                stale: false,
+                backlog: false,
+                manual_now: 0,
+            }),
+        }
+    }
+
+    /// Readies it for the next context in its slot. The wheel is empty; its hand stays where it was.
+    pub fn open(&self) {
+        let mut clockwork = self.clockwork.lock();
+        clockwork.queue = TimerQueue::new();
+        clockwork.programmed = NEVER;
+        clockwork.stale = false;
+        clockwork.backlog = false;
+        clockwork.manual_now = 0;
+    }
+
+    /// The manual clock.
+    pub fn manual_now(&self) -> i64 {
+        self.clockwork.lock().manual_now
+    }
+
+    /// Moves the manual clock; true when a timer became due.
+    pub fn advance_manual(&self, by: i64) -> bool {
+        let mut clockwork = self.clockwork.lock();
+        clockwork.manual_now = clockwork.manual_now.saturating_add(by);
+        clockwork.stale = true;
+        let now = clockwork.manual_now;
+        clockwork.queue.wake_at().is_some_and(|at| at <= now)
+    }
+
+    /// Brings the timerfd up to date if the turn will block (or a host will); true when timers are due
+    /// now.
+    pub fn flush(&self, sched: &Scheduler, block: bool) -> bool {
+        let mut clockwork = self.clockwork.lock();
+        if clockwork.backlog {
+            return true;
+        }
+        if !clockwork.stale {
+            return false;
+        }
+        let Some(at) = clockwork.queue.wake_at() else {
+            clockwork.stale = false;
+            return false;
+        };
+        let manual = sched.options().manual_clock;
+        let now = if manual { clockwork.manual_now } else { sched.now() };
+        if at <= now {
+            return true;
+        }
+        if manual {
+            clockwork.stale = false;
+        } else if block {
+            clockwork.program(sched, at);
+        }
+        false
+    }
+
+    /// Queues the waits of due timers to `ready`: one batch, bounded, each with one hop to its callback.
+    pub fn take_due(&self, sched: &Scheduler, ready: &OpQueue) {
+        let now = sched.now();
+        let mut guard = self.clockwork.lock();
+        let clockwork = &mut *guard;
+        // What was programmed has passed, or is about to be replaced.
+        clockwork.programmed = NEVER;
+        clockwork.stale = true;
+        let mut moves = MOVES_PER_TURN;
+        clockwork.queue.advance(now, &mut moves);
+        for _ in 0..sched.options().max_events {
+            // SAFETY: nodes in the queue are those of live timers of this context.
+            let Some(node) = (unsafe { clockwork.queue.pop_due(now) }) else { break };
+            // SAFETY: the node is the first field of its timer.
+            let timer: &'static Timer = unsafe { &*node.cast::<Timer>() };
+            timer.fire(clockwork, now, ready);
+        }
+        clockwork.backlog = clockwork.queue.wake_at().is_some_and(|at| at <= now);
+    }
+}
+
+impl Clockwork {
+    fn program(&mut self, sched: &Scheduler, at: i64) {
+        let at = at.saturating_add(sched.options().timer_slack);
+        if at != self.programmed {
+            sched.reactor().arm_timer(at);
+            self.programmed = at;
+        }
+        self.stale = false;
+    }
+
+    /// Queues a timer. If it may be the earliest now, the timerfd is stale; where somebody sleeps who
+    /// counts on it, it is programmed at once.
+    fn insert(&mut self, sched: &Scheduler, timer: &Timer, expiry: i64) {
+        if expiry == NEVER {
+            return;
+        }
+        // SAFETY: the timer is type-stable and its node not queued, see `Locked`.
+        let earlier = unsafe { self.queue.insert(timer.node.get(), expiry) };
+        if !earlier {
+            return;
+        }
+        self.stale = true;
+        if sched.has_sleepers() {
+            if sched.options().manual_clock {
+                if expiry <= self.manual_now {
+                    sched.reactor().interrupt();
+                }
+            } else if let Some(at) = self.queue.wake_at()
+                && at.saturating_add(sched.options().timer_slack) < self.programmed
+            {
+                self.program(sched, at);
+            }
+        }
+    }
+
+    fn remove(&mut self, timer: &Timer) {
+        // SAFETY: under the lock that guards the node; a queued node is in this queue.
+        unsafe {
+            if (*timer.node.get()).is_queued() {
+                self.queue.remove(timer.node.get());
+            }
+        }
+    }
+}
+
+/// A timer object.
+#[repr(C)]
+pub struct Timer {
+    /// First, so that the node's address is the timer's.
+    node: UnsafeCell<TimerNode>,
+    head: Head,
+    member: Member,
+    sched: AtomicPtr<Scheduler>,
+    body: UnsafeCell<Body>,
+    /// Queued to deliver ticks and the end of the periodic operation.
+    tick: Op,
+}
+
+/// What the context's timer lock guards of one timer.
+struct Body {
+    expiry: i64,
+    waits: OpQueue,
+    periodic: Option<Periodic>,
+    /// `tick` is in a queue or being delivered: the slot can't be reused, and no second one is queued,
+    /// so that the callbacks of one operation never overlap.
+    tick_busy: bool,
+    closed: bool,
+    /// The handle that an internal timer serves.
+    owner: u64,
+}
+
+struct Periodic {
+    period: i64,
+    callback: StatusFn,
+    user: *mut c_void,
+    due: bool,
+    ended: bool,
+}
+
+// SAFETY: `node` and `body` are guarded by the lock of the timers of `sched`.
+unsafe impl Sync for Timer {}
+
+// SAFETY: timers stay where the table put them.
+unsafe impl Entry for Timer {
+    fn head(&self) -> &Head {
+        &self.head
+    }
+
+    fn vacant() -> Self {
+        Timer {
+            node: UnsafeCell::new(TimerNode::new()),
+            head: Head::new(),
+            member: Member::new(close_member),
+            sched: AtomicPtr::new(ptr::null_mut()),
+            body: UnsafeCell::new(Body {
+                expiry: 0,
+                waits: OpQueue::new(),
+                periodic: None,
+                tick_busy: false,
+                closed: true,
+                owner: 0,
+            }),
+            tick: Op::new(run_tick),
+        }
+    }
+}
+
+/// A live timer under its lock.
+pub struct Locked {
+    timer: &'static Timer,
+    /// Its context.
+    pub sched: &'static Scheduler,
+    clockwork: MutexGuard<'static, Clockwork>,
+}
+
+impl Timer {
+    /// Makes a timer of a context, due at once.
+    pub fn create(sched: &'static Scheduler) -> Result<Token, Errno> {
+        let timer = TIMERS.reserve().map_err(|_| Errno::NOMEM)?;
+        timer.sched.store(ptr::from_ref(sched).cast_mut(), Ordering::Release);
+        let guard = sched.timers.clockwork.lock();
+        // SAFETY: reserved, so nobody else has it; and under the lock that guards it.
+        unsafe {
+            *timer.body.get() = Body {
+                expiry: 0,
+                waits: OpQueue::new(),
+                periodic: None,
+                tick_busy: false,
+                closed: false,
+                owner: 0,
+            };
+        }
+        if !sched.members.add(&timer.member) {
+            drop(guard);
+            TIMERS.recycle(timer);
+            return Err(Errno::SHUTDOWN);
+        }
+        Ok(TIMERS.publish(timer, KIND_TIMER))
+    }
+
+    /// The timer of a handle, locked.
+    #[inline]
+    pub fn lock(token: Token) -> Result<Locked, Errno> {
+        let timer = TIMERS.find(token).ok_or(Errno::BADF)?;
+        timer.lock_if(|head| head.is_live_as(token)).ok_or(Errno::BADF)
+    }
+
+    /// Takes the lock of the context that the timer is of and checks under it that it still is.
+    #[inline]
+    fn lock_if(&'static self, live: impl Fn(&Head) -> bool) -> Option<Locked> {
+        // SAFETY: null or a context, and contexts are type-stable.
+        let sched: &'static Scheduler = unsafe { self.sched.load(Ordering::Acquire).as_ref() }?;
+        let clockwork = sched.timers.clockwork.lock();
+        // The slot may have been closed, and even been reused in another context, before the lock was
+        // taken: the stamp tells, since it changes under the lock only.
+        (live(&self.head) && ptr::eq(self.sched.load(Ordering::Acquire), sched)).then_some(Locked {
+            timer: self,
+            sched,
+            clockwork,
+        })
+    }
+
+    /// Completes what waits for this expiry. A periodic timer goes back into the queue.
+    fn fire(&'static self, clockwork: &mut Clockwork, now: i64, ready: &OpQueue) {
+        // SAFETY: under the lock.
+        let body = unsafe { &mut *self.body.get() };
+        ready.append(&body.waits);
+        let Some(periodic) = body.periodic.as_mut().filter(|p| !p.ended) else { return };
+        periodic.due = true;
+        // Periods that were missed fold into this one.
+        let missed = (now.saturating_sub(body.expiry)) / periodic.period;
+        let step = missed.saturating_add(1).saturating_mul(periodic.period);
+        body.expiry = body.expiry.saturating_add(step);
+        if !body.tick_busy {
+            body.tick_busy = true;
+            ready.push(self.tick.as_ptr());
+        }
+        if body.expiry != NEVER {
+            // SAFETY: the node was popped, so it is not queued. The turn reprograms the timerfd.
+            unsafe { clockwork.queue.insert(self.node.get(), body.expiry) };
+        }
+    }
+
+    fn recycle_if_done(&'static self, body: &Body) {
+        if body.closed && !body.tick_busy {
+            TIMERS.recycle(self);
+        }
+    }
+}
+
+impl Locked {
+    fn body(&mut self) -> &mut Body {
+        // SAFETY: this holds the lock that guards it.
+        unsafe { &mut *self.timer.body.get() }
+    }
+
+    /// The handle that an internal timer serves.
+    pub fn owner(&mut self) -> u64 {
+        self.body().owner
+    }
+
+    /// Makes it an internal timer.
+    pub fn set_owner(&mut self, owner: u64) {
+        self.body().owner = owner;
+    }
+
+    /// The expiry.
+    pub fn expiry(&mut self) -> i64 {
+        self.body().expiry
+    }
+
+    /// True while the queue must hold the timer.
+    fn is_awaited(&mut self) -> bool {
+        let body = self.body();
+        !body.waits.is_empty() || body.periodic.as_ref().is_some_and(|p| !p.ended)
+    }
+
+    /// The context's time, read under the lock.
+    pub fn now(&self) -> i64 {
+        if self.sched.options().manual_clock { self.clockwork.manual_now } else { self.sched.now() }
+    }
+
+    /// Sets the expiry; what is pending moves with it. O(1), and no system call unless the timer becomes
+    /// the earliest while somebody sleeps.
+    pub fn set_expiry(&mut self, at: i64) {
+        let Locked { timer, clockwork, .. } = self;
+        clockwork.remove(timer);
+        self.body().expiry = at;
+        if self.is_awaited() {
+            self.clockwork.insert(self.sched, self.timer, at);
+        }
+    }
+
+    /// Adds a wait, a call that is not queued anywhere.
+    pub fn add_wait(&mut self, caller: &Caller, wait: NonNull<Op>) {
+        self.sched.work_started(caller);
+        self.add_internal_wait(wait);
+    }
+
+    /// Adds a wait that does not keep run going.
+    pub fn add_internal_wait(&mut self, wait: NonNull<Op>) {
+        let queued = self.is_awaited();
+        self.body().waits.push(wait);
+        if !queued {
+            let expiry = self.body().expiry;
+            self.clockwork.insert(self.sched, self.timer, expiry);
+        }
+    }
+
+    /// Starts the periodic operation.
+    pub fn start(
+        &mut self,
+        caller: &Caller,
+        first: i64,
+        period: i64,
+        callback: StatusFn,
+        user: *mut c_void,
+    ) -> Result<(), Errno> {
+        if self.body().periodic.is_some() {
+            return Err(Errno::BUSY);
+        }
+        self.sched.work_started(caller);
+        self.body().periodic = Some(Periodic { period, callback, user, due: false, ended: false });
+        self.set_expiry(first);
+        Ok(())
+    }
+
+    /// Ends the periodic operation; 1 if there was one. A tick that has come already is delivered first.
+    pub fn stop(&mut self, caller: &Caller) -> usize {
+        let timer = self.timer;
+        let body = self.body();
+        let Some(periodic) = body.periodic.as_mut().filter(|p| !p.ended) else { return 0 };
+        periodic.ended = true;
+        if !body.tick_busy {
+            body.tick_busy = true;
+            self.sched.post(caller, timer.tick.as_ptr());
+        }
+        self.dequeue_if_idle();
+        1
+    }
+
+    /// Ends up to `limit` waits, oldest first; the number ended.
+    pub fn cancel_waits(&mut self, caller: &Caller, limit: usize) -> usize {
+        let mut ended = 0;
+        while ended < limit
+            && let Some(wait) = self.body().waits.pop()
+        {
+            // SAFETY: a wait is a pooled call, and this one was popped under the lock.
+            unsafe { set_status(wait, Errno::CANCELED.code()) };
+            self.sched.post(caller, wait);
+            ended += 1;
+        }
+        if ended > 0 {
+            self.dequeue_if_idle();
+        }
+        ended
+    }
+
+    fn dequeue_if_idle(&mut self) {
+        if !self.is_awaited() {
+            let Locked { timer, clockwork, .. } = self;
+            clockwork.remove(timer);
+        }
+    }
+
+    /// Ends the timer. The slot is reused when nothing of it is queued any more.
+    pub fn close(mut self, caller: &Caller) {
+        self.cancel_waits(caller, usize::MAX);
+        self.stop(caller);
+        TIMERS.kill(self.timer);
+        self.body().closed = true;
+        self.sched.members.remove(&self.timer.member);
+        let timer = self.timer;
+        timer.recycle_if_done(self.body());
+    }
+}
+
+/// Delivers a tick, or the end, of a periodic operation.
+unsafe fn run_tick(op: NonNull<Op>, frame: &Frame) {
+    // SAFETY: `tick` is a field of a timer, and the table never frees those.
+    let timer: &'static Timer = unsafe { &*op.as_ptr().byte_sub(offset_of!(Timer, tick)).cast() };
+    let mut delivery = None;
+    {
+        let _guard = frame.sched.timers.clockwork.lock();
+        // SAFETY: under the lock of the timer's context; `tick_busy` keeps the slot from reuse.
+        let body = unsafe { &mut *timer.body.get() };
+        if let Some(periodic) = &mut body.periodic {
+            if periodic.due {
+                periodic.due = false;
+                delivery = Some((periodic.callback, periodic.user, 0));
+            } else if periodic.ended {
+                delivery = Some((periodic.callback, periodic.user, Errno::CANCELED.code()));
+                body.periodic = None;
+                Scheduler::work_finished(frame);
+            }
+        }
+    }
+    if let Some((callback, user, status)) = delivery {
+        deliver_status(frame, callback, status, user);
+    }
+    let _guard = frame.sched.timers.clockwork.lock();
+    // SAFETY: as above.
+    let body = unsafe { &mut *timer.body.get() };
+    if body.periodic.as_ref().is_some_and(|p| p.due || p.ended) {
+        frame.private.push(op);
+    } else {
+        body.tick_busy = false;
+        timer.recycle_if_done(body);
+    }
+}
+
+/// Closes a timer on behalf of its context's destruction.
+unsafe fn close_member(member: NonNull<Member>, sched: &Scheduler, caller: &Caller) {
+    // SAFETY: `member` is a field of a timer, and the table never frees those.
+    let timer: &'static Timer =
+        unsafe { &*member.as_ptr().byte_sub(offset_of!(Timer, member)).cast() };
+    if let Some(locked) = timer.lock_if(|head| head.token().is_some())
+        && ptr::eq(locked.sched, sched)
+    {
+        locked.close(caller);
+    }
+}
