@@ -8,6 +8,8 @@ CTEST = ctest --output-on-failure -j $(JOBS)
 # A moment for the models that are run with every test; `make loom` may take longer.
 LOOM_MAX_PREEMPTIONS ?= 3
 
+MAKEFLAGS += --no-print-directory
+
 .DEFAULT_GOAL := build
 .PHONY: build demo test bench asan tsan valgrind loom lint install header clean help
 

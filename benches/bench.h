@@ -39,6 +39,7 @@ struct bench {
     int producers;
     size_t size;
     double seconds;
+    size_t batch; /* post_batch: so many at a time */
     int64_t slack_ns;
     bool edge;     /* raw only: EPOLLET */
     bool buffered; /* libevent only: bufferevent in place of plain events */
@@ -172,7 +173,7 @@ static inline uint64_t bench_report_lateness(const struct bench *b, int64_t *lat
 static inline int bench_usage(const char *program) {
     fprintf(stderr,
             "usage: %s WORKLOAD [--n N] [--connections C] [--threads T] [--producers P] [--size B] [--seconds S]\n"
-            "       [--slack NS] [--server-cpu K] [--client-cpu K] [--edge] [--buffered] [--external] [--port PORT]\n"
+            "       [--batch N] [--slack NS] [--server-cpu K] [--client-cpu K] [--edge] [--buffered] [--external] [--port PORT]\n"
             "workloads:",
             program);
     for (int i = 0; i < WORKLOADS; i++) fprintf(stderr, " %s", bench_workload_name(i));
@@ -198,6 +199,7 @@ static inline bool bench_options(struct bench *b, const char *system, int argc, 
     if (b->workload == TIMER_FIRE) b->n = 100000;
     else if (b->workload != PINGPONG && b->workload != ECHO100) b->n = 1000000;
     b->seconds = 1;
+    b->batch = SIZE_MAX;
 
     for (int i = 2; i < argc; i++) {
         const char *name = argv[i];
@@ -216,6 +218,7 @@ static inline bool bench_options(struct bench *b, const char *system, int argc, 
             else if (strcmp(name, "--producers") == 0) b->producers = (int)value;
             else if (strcmp(name, "--size") == 0) b->size = (size_t)value;
             else if (strcmp(name, "--seconds") == 0) b->seconds = value;
+            else if (strcmp(name, "--batch") == 0) b->batch = (size_t)value;
             else if (strcmp(name, "--slack") == 0) b->slack_ns = (int64_t)value;
             else if (strcmp(name, "--port") == 0) b->port = (int)value;
             else if (strcmp(name, "--server-cpu") == 0) b->server_cpu = (int)value;
@@ -227,7 +230,7 @@ static inline bool bench_options(struct bench *b, const char *system, int argc, 
     bool posters = b->workload == POST_OUTSIDE || b->workload == POST_OUTSIDE2;
     if ((b->workload == PINGPONG && b->connections != 1) || (echo && (b->connections < 1 || b->connections > 10000)) ||
         (echo && (b->size < 1 || b->size > 65536)) || (!echo && b->n < 1) || b->threads < 1 || b->threads > 64 ||
-        (posters && (b->producers < 1 || b->producers > 64)) || b->seconds <= 0)
+        b->batch < 1 || (posters && (b->producers < 1 || b->producers > 64)) || b->seconds <= 0)
         return bench_usage(argv[0]) == 0;
     alarm(BENCH_TIME_LIMIT);
     return true;
@@ -284,6 +287,11 @@ static inline void bench_posters_go(struct bench_posters *all) { pthread_barrier
 static inline void bench_posters_join(struct bench_posters *all) {
     for (int i = 0; i < all->count; i++) pthread_join(all->each[i].thread, NULL);
     pthread_barrier_destroy(&all->barrier);
+}
+
+/* post_batch: where the batch that begins with `first` ends. */
+static inline size_t bench_batch_end(const struct bench *b, size_t first) {
+    return b->batch < b->n - first ? first + b->batch : b->n;
 }
 
 /* The sum of 0..n-1: what the handlers must have seen, each number once. */

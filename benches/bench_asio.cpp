@@ -103,12 +103,13 @@ struct alignas(64) Seen {
 thread_local Seen seen;
 
 struct Post {
+    const bench *b;
     asio::io_context context;
     size_t n;
     std::mutex lock;
     Seen total;
 
-    explicit Post(const bench *b) : context(b->threads), n(b->n) {}
+    explicit Post(const bench *options) : b(options), context(b->threads), n(b->n) {}
 
     void collect() {
         std::lock_guard<std::mutex> guard(lock);
@@ -128,6 +129,16 @@ struct Inside {
     void operator()() const {
         count(value);
         if (value + 1 < post->n) asio::post(post->context, Inside{post, value + 1});
+    }
+};
+
+struct Batch {
+    Post *post;
+    size_t first;
+    void operator()() const {
+        size_t end = bench_batch_end(post->b, first);
+        for (size_t i = first; i < end; i++) asio::post(post->context, [i] { count(i); });
+        if (end < post->n) asio::post(post->context, Batch{post, end});
     }
 };
 
@@ -159,9 +170,7 @@ int run_post(const bench *b) {
     } else if (b->workload == POST_INSIDE) {
         asio::post(post.context, Inside{&post, 0});
     } else {
-        asio::post(post.context, [&post] {
-            for (size_t i = 0; i < post.n; i++) asio::post(post.context, [i] { count(i); });
-        });
+        asio::post(post.context, Batch{&post, 0});
     }
     post.context.run();
     post.collect();

@@ -139,6 +139,7 @@ static int run_echo(const struct bench *b) {
 /* ---- post */
 
 struct post {
+    const struct bench *b;
     struct queue queue;
     struct event_base *base;
     struct event *event;
@@ -158,8 +159,9 @@ static void on_count(void *user, size_t value) {
 
 static void on_batch(void *user, size_t value) {
     struct post *post = user;
-    (void)value;
-    for (size_t i = 0; i < post->n; i++) post_one(post, on_count, i);
+    size_t end = bench_batch_end(post->b, value);
+    for (size_t i = value; i < end; i++) post_one(post, on_count, i);
+    if (end < post->n) post_one(post, on_batch, end);
 }
 
 static void on_active(evutil_socket_t fd, short what, void *user) {
@@ -184,7 +186,7 @@ static void post_share(void *target, size_t first, size_t last) {
 static int run_post(const struct bench *b) {
     struct bench_span span;
     static struct bench_posters posters;
-    struct post post = {.queue.lock = PTHREAD_MUTEX_INITIALIZER, .n = b->n};
+    struct post post = {.b = b, .queue.lock = PTHREAD_MUTEX_INITIALIZER, .n = b->n};
     if (b->workload == POST_OUTSIDE) REQUIRE(evthread_use_pthreads() == 0);
     post.base = event_base_new();
     REQUIRE(post.base != NULL);

@@ -124,6 +124,7 @@ static int run_echo(const struct bench *b) {
 /* ---- post: the locked queue and an eventfd, written when the queue was empty */
 
 struct loop {
+    const struct bench *b;
     struct queue queue;
     int set, wakeup;
     size_t n, count;
@@ -163,8 +164,9 @@ static void on_inside(void *user, size_t value) {
 
 static void on_batch(void *user, size_t value) {
     struct loop *loop = user;
-    (void)value;
-    for (size_t i = 0; i < loop->n; i++) loop_post(loop, on_count, i);
+    size_t end = bench_batch_end(loop->b, value);
+    for (size_t i = value; i < end; i++) loop_post(loop, on_count, i);
+    if (end < loop->n) loop_post(loop, on_batch, end);
 }
 
 static void post_share(void *target, size_t first, size_t last) {
@@ -174,7 +176,7 @@ static void post_share(void *target, size_t first, size_t last) {
 static int run_post(const struct bench *b) {
     struct bench_span span;
     static struct bench_posters posters;
-    struct loop loop = {.queue.lock = PTHREAD_MUTEX_INITIALIZER, .n = b->n};
+    struct loop loop = {.b = b, .queue.lock = PTHREAD_MUTEX_INITIALIZER, .n = b->n};
     struct epoll_event event = {.events = EPOLLIN};
     loop.set = epoll_create1(EPOLL_CLOEXEC);
     loop.wakeup = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

@@ -106,6 +106,7 @@ static int run_echo(const struct bench *b) {
 /* ---- post */
 
 struct post {
+    const struct bench *b;
     struct queue queue;
     uv_loop_t loop;
     uv_async_t async;
@@ -132,8 +133,9 @@ static void on_async(uv_async_t *async) {
 
 static void on_batch(void *user, size_t value) {
     struct post *post = user;
-    (void)value;
-    for (size_t i = 0; i < post->n; i++) post_one(post, on_count, i);
+    size_t end = bench_batch_end(post->b, value);
+    for (size_t i = value; i < end; i++) post_one(post, on_count, i);
+    if (end < post->n) post_one(post, on_batch, end);
 }
 
 static void on_idle(uv_idle_t *idle) {
@@ -149,7 +151,7 @@ static void post_share(void *target, size_t first, size_t last) {
 static int run_post(const struct bench *b) {
     struct bench_span span;
     static struct bench_posters posters;
-    struct post post = {.queue.lock = PTHREAD_MUTEX_INITIALIZER, .n = b->n};
+    struct post post = {.b = b, .queue.lock = PTHREAD_MUTEX_INITIALIZER, .n = b->n};
     REQUIRE(uv_loop_init(&post.loop) == 0);
     if (b->workload == POST_INSIDE) {
         REQUIRE(uv_idle_init(&post.loop, &post.idle) == 0);

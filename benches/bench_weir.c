@@ -107,6 +107,7 @@ static int run_echo(const struct bench *b) {
 /* ---- post */
 
 static struct post {
+    const struct bench *b;
     weir_context *context;
     size_t n;
     pthread_mutex_t lock;
@@ -131,9 +132,10 @@ static void on_inside(int status, void *user) {
 }
 
 static void on_batch(int status, void *user) {
-    (void)user;
+    uintptr_t first = (uintptr_t)user, end = bench_batch_end(post.b, first);
     CHECK(status);
-    for (uintptr_t i = 0; i < post.n; i++) CHECK(weir_context_post(post.context, on_count, (void *)i));
+    for (uintptr_t i = first; i < end; i++) CHECK(weir_context_post(post.context, on_count, (void *)i));
+    if (end < post.n) CHECK(weir_context_post(post.context, on_batch, (void *)end));
 }
 
 static void post_share(void *target, size_t first, size_t last) {
@@ -158,6 +160,7 @@ static int run_post(const struct bench *b) {
     bool outside = b->workload == POST_OUTSIDE || b->workload == POST_OUTSIDE2;
     pthread_t others[64];
     post.context = make_context(b);
+    post.b = b;
     post.n = b->n;
     if (outside) {
         for (int i = 0; i < b->producers; i++) CHECK(weir_context_work_begin(post.context));

@@ -379,6 +379,40 @@ TEST(h03_poll_one_serves_a_timer_of_the_manual_clock)
     CHECK_OK(weir_context_destroy(context));
 }
 
+/* All that is due, also where it is more than one turn takes. */
+TEST(h03_poll_serves_more_due_timers_and_streams_than_one_turn_takes)
+{
+    enum { EACH = 50 };
+    static const uint32_t batches[] = {1, 7, 0};
+    for (int batch = 0; batch < 3; batch++) {
+        weir_context_options options = {0};
+        weir_context *context = NULL;
+        struct counter counter = {0};
+        int others[EACH];
+        char bytes[EACH];
+        size_t count = 0;
+        options.struct_size = sizeof options;
+        options.max_events = batches[batch];
+        CHECK_OK(weir_context_create(&options, &context));
+        for (int i = 0; i < EACH; i++) {
+            weir_stream *stream = stream_beside(context, &others[i]);
+            CHECK_OK(weir_stream_read_some(stream, &bytes[i], 1, count_io, &counter));
+        }
+        CHECK_OK(weir_context_poll(context, &count));
+        CHECK_EQ(count, 0);
+        for (int i = 0; i < EACH; i++) {
+            CHECK_EQ(write(others[i], "a", 1), 1);
+            for (int k = 0; k < 4; k++)
+                CHECK_OK(weir_timer_wait(new_timer(context), count_call, &counter));
+        }
+        CHECK_OK(weir_context_poll(context, &count));
+        CHECK_EQ(count, 5 * EACH);
+        CHECK_OK(weir_context_destroy(context));
+        for (int i = 0; i < EACH; i++)
+            close(others[i]);
+    }
+}
+
 /* poll serves I/O although a post is queued before it. */
 TEST(h03_poll_serves_a_post_and_a_readable_stream_together)
 {
@@ -541,6 +575,57 @@ TEST(h07_a_nested_run_sees_what_the_outer_callback_posted)
         CHECK_EQ(weir_context_stopped(nest.context), 1);
         CHECK_OK(weir_context_destroy(nest.context));
     }
+}
+
+/* The work of what the outer callback posted is counted before another thread can run it: else the count passes 0
+ * and the context stops with work left. */
+static atomic_int nested_left, nested_noops;
+static atomic_bool nested_over;
+
+static void count_noop(int status, void *user)
+{
+    (void)user;
+    CHECK_EQ(status, 0);
+    atomic_fetch_add(&nested_noops, 1);
+}
+
+static void nest_beside_others(int status, void *user)
+{
+    CHECK_EQ(status, 0);
+    for (int i = 0; i < 20; i++)
+        CHECK_OK(weir_context_post(user, count_noop, NULL));
+    CHECK_OK(weir_context_poll_one(user, NULL));
+    CHECK_EQ(weir_context_stopped(user), 0);
+    if (atomic_fetch_sub(&nested_left, 1) > 0)
+        CHECK_OK(weir_context_post(user, nest_beside_others, user));
+    else
+        atomic_store(&nested_over, true);
+}
+
+static void *run_until_over(void *user)
+{
+    CHECK_OK(weir_context_run(user, NULL));
+    CHECK(atomic_load(&nested_over));
+    return NULL;
+}
+
+TEST(h07_a_nested_run_beside_other_threads_keeps_the_work_count)
+{
+    weir_context *context = new_context();
+    pthread_t threads[4];
+    int rounds = (int)many(100000);
+    atomic_store(&nested_left, rounds);
+    CHECK_OK(weir_context_work_begin(context));
+    CHECK_OK(weir_context_post(context, nest_beside_others, context));
+    for (int i = 0; i < 4; i++)
+        threads[i] = start_thread(run_until_over, context);
+    while (!atomic_load(&nested_over))
+        sleep_ms(1);
+    CHECK_OK(weir_context_work_end(context));
+    for (int i = 0; i < 4; i++)
+        join_thread(threads[i]);
+    CHECK_EQ(atomic_load(&nested_noops), (rounds + 1) * 20);
+    CHECK_OK(weir_context_destroy(context));
 }
 
 /* With work held open the nested run must be able to sleep and to be woken, and the outer one to go on. */

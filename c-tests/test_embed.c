@@ -328,6 +328,43 @@ TEST(h71_what_a_stop_left_makes_the_fd_readable_after_restart)
     CHECK_OK(weir_context_destroy(stop_context));
 }
 
+/* More is due than one turn takes: what poll_one leaves is not in a queue yet, and must still wake the host. */
+static void leave_a_batch(uint32_t flags)
+{
+    enum { DUE = 20 };
+    weir_context_options options = {0};
+    weir_context *context = NULL;
+    struct counter counter = {0};
+    size_t count = 0;
+    options.struct_size = sizeof options;
+    options.flags = flags;
+    options.max_events = 1;
+    CHECK_OK(weir_context_create(&options, &context));
+    CHECK_OK(weir_context_work_begin(context));
+    int fd = context_fd(context);
+    for (int i = 0; i < DUE; i++)
+        CHECK_OK(weir_timer_wait(new_timer(context), count_call, &counter));
+    for (int i = 0; i < DUE; i++) {
+        CHECK(readable(fd));
+        CHECK_OK(weir_context_poll_one(context, &count));
+        CHECK_EQ(count, 1);
+    }
+    CHECK_OK(weir_context_poll_one(context, &count));
+    CHECK_EQ(count, 0);
+    CHECK(!readable(fd));
+    CHECK_OK(weir_context_destroy(context));
+}
+
+TEST(h71_due_timers_beyond_a_batch_keep_the_fd_readable)
+{
+    leave_a_batch(0);
+}
+
+TEST(h71_due_timers_beyond_a_batch_keep_the_fd_readable_on_the_manual_clock)
+{
+    leave_a_batch(WEIR_CONTEXT_MANUAL_CLOCK);
+}
+
 /* Wake-ups from other threads: a lost one hangs the case. */
 static struct counter from_threads;
 

@@ -506,6 +506,25 @@ TEST(defer_from_another_thread_wakes_a_sleeping_run)
     CHECK_OK(weir_context_destroy(context));
 }
 
+/* With one thread in the kernel and another asleep beside it: whoever is woken must be able to run it. */
+TEST(defer_from_another_thread_wakes_one_of_three_sleeping_threads)
+{
+    weir_context *context = new_context();
+    struct counter counter = {0};
+    pthread_t runners[3];
+    CHECK_OK(weir_context_work_begin(context));
+    for (int i = 0; i < 3; i++)
+        runners[i] = start_thread(run_thread, context);
+    for (int i = 0; i < 200; i++) {
+        CHECK_OK(weir_context_defer(context, count_call, &counter));
+        WAIT_FOR(counter.calls == i + 1);
+    }
+    CHECK_OK(weir_context_work_end(context));
+    for (int i = 0; i < 3; i++)
+        join_thread(runners[i]);
+    CHECK_OK(weir_context_destroy(context));
+}
+
 /* Before blocking: a timer an hour away must not keep the deferred callback waiting. */
 static void defer_beside_a_far_timer(int status, void *user)
 {
@@ -615,16 +634,23 @@ TEST(h44_a_callback_that_posts_itself_does_not_starve_others_with_hint_1)
     starve(false, 1);
 }
 
-/* The kernel is asked within a bounded number of callbacks, whatever the clock says: ready data is served
- * long before 10,000 queued callbacks are over. */
-static size_t read_seen_at;
-static size_t quick_calls;
+/* With a full queue that never empties, ready data gets its turn after what was queued before it, and soon. */
+enum { FULL = 1000 };
+static size_t calls_so_far, written_at, read_at_call;
+static weir_context *full_context;
+static int full_writer;
 
-static void quick(int status, void *user)
+static void keep_full(int status, void *user)
 {
-    (void)status;
     (void)user;
-    quick_calls++;
+    CHECK_EQ(status, 0);
+    calls_so_far++;
+    if (calls_so_far == 5 * FULL) {
+        CHECK_EQ(write(full_writer, "a", 1), 1);
+        written_at = calls_so_far;
+    }
+    if (read_at_call == 0)
+        CHECK_OK(weir_context_post(full_context, keep_full, NULL));
 }
 
 static void note_read(int status, size_t bytes, void *user)
@@ -632,28 +658,26 @@ static void note_read(int status, size_t bytes, void *user)
     (void)user;
     CHECK_EQ(status, 0);
     CHECK_EQ(bytes, 1);
-    read_seen_at = quick_calls + 1;
+    read_at_call = calls_so_far;
 }
 
 TEST(h34_ready_data_is_served_between_queued_callbacks)
 {
-    weir_context *context = new_context();
     int pair[2];
     char byte;
+    full_context = new_context();
     CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
-    weir_stream *stream = new_stream(context);
+    full_writer = pair[1];
+    weir_stream *stream = new_stream(full_context);
     CHECK_OK(weir_stream_adopt(stream, pair[0]));
     CHECK_OK(weir_stream_read_some(stream, &byte, 1, note_read, NULL));
-    CHECK_OK(weir_context_poll(context, NULL));
-    for (int i = 0; i < 10000; i++)
-        CHECK_OK(weir_context_post(context, quick, NULL));
-    CHECK_EQ(write(pair[1], "a", 1), 1);
-    CHECK_OK(weir_context_run(context, NULL));
-    CHECK_EQ(quick_calls, 10000);
-    CHECK(read_seen_at > 0);
-    CHECK(read_seen_at < 5000);
-    CHECK_OK(weir_context_destroy(context));
-    close(pair[1]);
+    for (int i = 0; i < FULL; i++)
+        CHECK_OK(weir_context_post(full_context, keep_full, NULL));
+    CHECK_OK(weir_context_run(full_context, NULL));
+    CHECK(written_at > 0);
+    CHECK(read_at_call - written_at <= 4 * FULL);
+    CHECK_OK(weir_context_destroy(full_context));
+    close(full_writer);
 }
 
 /* ---- chains do not recurse */

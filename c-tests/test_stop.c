@@ -124,6 +124,7 @@ static void *stop_all_the_time(void *user)
         CHECK_OK(weir_context_stop(user));
         sched_yield();
     }
+    CHECK_OK(weir_context_stop(user)); /* the last: whatever restarts after it sees that all is posted */
     return NULL;
 }
 

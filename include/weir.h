@@ -135,6 +135,11 @@ typedef void (*weir_accept_callback)(int status,
 #define WEIR_ENOTCONN -107
 
 /**
+ * -EISCONN: the socket is connected already.
+ */
+#define WEIR_EISCONN -106
+
+/**
  * What a code means, in a few words of English: "connection refused". Static; never NULL, also for a number
  * that is no code. 0 is "success".
  *
@@ -1242,10 +1247,11 @@ int weir_acceptor_bind_to_device(weir_acceptor *acceptor,
 /**
  * Reads an address: "127.0.0.1:80", "[::1]:80", "[fe80::1%eth0]:80" (a scope by interface name or number),
  * "unix:/run/x.sock", or "unix:@name" for the abstract namespace, where "\\xNN" stands for any byte and
- * "\\\\" for a backslash. Names of hosts are not looked up. The port is needed, 0 to 65535.
+ * "\\\\" for a backslash, in paths too; a path that begins with "@" is written with "\\x40". Names of hosts are not
+ * looked up. The port is needed, 0 to 65535. `address` and `length` are written on success only.
  *
- * Errors: WEIR_EINVAL (NULL, or not such an address), -ENAMETOOLONG (an AF_UNIX path or name), -ENODEV (there is no
- * such interface).
+ * Errors: WEIR_EINVAL (NULL, or not such an address), -ENAMETOOLONG (an AF_UNIX path or name of more than 107 bytes),
+ * -ENODEV (there is no such interface), -EMFILE or -ENFILE (no fd is left to ask for the interface with).
  *
  * Thread: any; never blocks.
  */

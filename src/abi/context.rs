@@ -1,10 +1,10 @@
 //! Contexts.
 
 use super::handle::{
-    code, context, count, deliver, open_context, pointer, required, weir_callback, weir_context,
+    code, context, context_token, count, deliver, open_context, pointer, required, weir_callback,
+    weir_context,
 };
 use crate::sched::budget::Limits;
-use crate::sched::call::post;
 use crate::sched::frame::Caller;
 use crate::sched::run_queue::Limit;
 use crate::sched::scheduler::{Count, Options, Scheduler};
@@ -317,8 +317,8 @@ pub extern "C" fn weir_context_post(
 ) -> c_int {
     let caller = Caller::current();
     code(
-        open_context(&caller, context)
-            .and_then(|context| post(&caller, *context, required(callback)?, user)),
+        context_token(context)
+            .and_then(|context| Scheduler::post_call(&caller, context, required(callback)?, user)),
     )
 }
 

@@ -23,6 +23,8 @@ pub const WEIR_ETIMEDOUT: c_int = -110;
 pub const WEIR_ESHUTDOWN: c_int = -108;
 /// -ENOTCONN: the handle has no socket, or it is not connected.
 pub const WEIR_ENOTCONN: c_int = -107;
+/// -EISCONN: the socket is connected already.
+pub const WEIR_EISCONN: c_int = -106;
 
 /// What a code means, in a few words of English: "connection refused". Static; never NULL, also for a number
 /// that is no code. 0 is "success".
@@ -206,6 +208,42 @@ mod tests {
         assert_eq!(WEIR_ETIMEDOUT, -libc::ETIMEDOUT);
         assert_eq!(WEIR_ESHUTDOWN, -libc::ESHUTDOWN);
         assert_eq!(WEIR_ENOTCONN, -libc::ENOTCONN);
+        assert_eq!(WEIR_EISCONN, -libc::EISCONN);
+        assert_eq!(WEIR_EOF, crate::services::stream::EOF);
+    }
+
+    /// glibc's names, which are those of errno.h.
+    #[cfg(target_env = "gnu")]
+    #[test]
+    fn names_are_the_systems() {
+        unsafe extern "C" {
+            fn strerrorname_np(number: c_int) -> *const c_char;
+        }
+        for number in 1..=4096 {
+            // SAFETY: takes a number; answers NULL or a static string.
+            let system = unsafe {
+                let name = strerrorname_np(number);
+                (!name.is_null()).then(|| CStr::from_ptr(name).to_str().unwrap())
+            };
+            // A kernel newer than this table may have more.
+            if system.is_some() || number <= 133 {
+                assert_eq!(name(-number), system.unwrap_or("UNKNOWN"), "{number}");
+            }
+        }
+    }
+
+    #[test]
+    fn c_gets_strings() {
+        // SAFETY: both answer static strings.
+        let both = |code| unsafe {
+            [weir_error_name(code), weir_strerror(code)]
+                .map(|text| CStr::from_ptr(text).to_str().unwrap())
+        };
+        assert_eq!(both(0), ["OK", "success"]);
+        assert_eq!(both(WEIR_EOF), ["WEIR_EOF", "end of stream"]);
+        assert_eq!(both(-111), ["ECONNREFUSED", "connection refused"]);
+        assert_eq!(both(111), ["UNKNOWN", "unknown error"]);
+        assert_eq!(both(c_int::MIN), ["UNKNOWN", "unknown error"]);
     }
 
     #[test]
@@ -213,7 +251,7 @@ mod tests {
         let mut seen = std::collections::HashSet::new();
         for (number, name, text) in &ERRNOS {
             assert!(seen.insert(number), "{name:?} twice");
-            assert!(!text.is_empty());
+            assert!(!text.is_empty() && *text != c"unknown error");
         }
         // 41 and 58 are not used by Linux.
         assert!((1..=133).all(|number| number == 41 || number == 58 || seen.contains(&number)));

@@ -122,14 +122,19 @@ pub(super) fn timer(pointer: *const weir_timer) -> Result<Token, Errno> {
 }
 
 #[inline]
+pub(super) fn context_token(pointer: *const weir_context) -> Result<Token, Errno> {
+    token(pointer, KIND_CONTEXT)
+}
+
+#[inline]
 pub(super) fn context(caller: &Caller, pointer: *const weir_context) -> Result<Pinned, Errno> {
-    Scheduler::resolve(caller, token(pointer, KIND_CONTEXT)?)
+    Scheduler::resolve(caller, context_token(pointer)?)
 }
 
 /// The context for something new, which a context that is being destroyed refuses.
 #[inline]
 pub(super) fn open_context(caller: &Caller, pointer: *const weir_context) -> Result<Pinned, Errno> {
-    Scheduler::resolve_open(caller, token(pointer, KIND_CONTEXT)?)
+    Scheduler::resolve_open(caller, context_token(pointer)?)
 }
 
 /// The handle of a context that an object belongs to.

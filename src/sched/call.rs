@@ -16,23 +16,23 @@ use std::alloc::{Layout, alloc};
 use std::cell::Cell;
 use std::ptr::{self, NonNull};
 
-/// Nodes allocated at once.
-const CHUNK: usize = 64;
+/// Nodes allocated at once: 32 KiB.
+const CHUNK: usize = 1024;
 /// A thread that holds this many gives half of them back.
 const CACHE: usize = 256;
 
-/// A function to call, a pointer to call it with, and the status it will get.
+/// A function to call and a pointer to call it with; its status is told by what runs the op. Four words,
+/// so that two share a cache line.
 #[repr(C)]
 pub struct Call {
     /// First, so that the op's address is the call's.
     op: Op,
     callback: Cell<StatusFn>,
     user: Cell<*mut c_void>,
-    status: Cell<i32>,
 }
 
 /// Nodes that a thread holds; returned when it ends.
-struct Cache {
+pub struct Cache {
     head: Cell<*mut Op>,
     count: Cell<usize>,
 }
@@ -96,7 +96,6 @@ impl Cache {
                     op: Op::new(run_post),
                     callback: Cell::new(no_callback),
                     user: Cell::new(ptr::null_mut()),
-                    status: Cell::new(0),
                 });
                 node.as_ref().op.set_next(self.head.replace(node.as_ptr().cast()));
             }
@@ -140,42 +139,62 @@ impl Drop for Cache {
 
 unsafe extern "C-unwind" fn no_callback(_: i32, _: *mut c_void) {}
 
+/// The calling thread's nodes, for its frames to remember: a thread-local costs more than a field. Null
+/// once the thread's thread-locals are gone (a destructor that runs a context).
+pub fn cache_of_thread() -> *const Cache {
+    CACHED.try_with(ptr::from_ref).unwrap_or(ptr::null())
+}
+
 /// A call ready to be queued; `run` decides how it is delivered.
-pub fn new_call(run: RunFn, callback: StatusFn, user: *mut c_void) -> Result<NonNull<Op>, Errno> {
-    // A thread whose thread-locals are gone already (a destructor that posts) takes from a cache that
-    // lasts for this call only.
-    let taken = CACHED
-        .try_with(Cache::take)
-        .unwrap_or_else(|_| Cache { head: Cell::new(ptr::null_mut()), count: Cell::new(0) }.take());
+pub fn new_call(
+    caller: &Caller,
+    run: RunFn,
+    callback: StatusFn,
+    user: *mut c_void,
+) -> Result<NonNull<Op>, Errno> {
+    // SAFETY: a frame's cache is that of its thread, which this is.
+    let cached = caller.top().and_then(|frame| unsafe { frame.cache.as_ref() });
+    let taken = match cached {
+        Some(cache) => cache.take(),
+        // A thread whose thread-locals are gone takes from a cache that lasts for this call.
+        None => CACHED.try_with(Cache::take).unwrap_or_else(|_| {
+            Cache { head: Cell::new(ptr::null_mut()), count: Cell::new(0) }.take()
+        }),
+    };
     let op = taken.ok_or(Errno::NOMEM)?;
     // SAFETY: ops of the pool are the first field of a `Call`, and this one is ours.
     let call = unsafe { op.cast::<Call>().as_ref() };
     call.op.set_run(run);
     call.callback.set(callback);
     call.user.set(user);
-    call.status.set(0);
     Ok(op)
 }
 
-/// Sets the status that a pending call will deliver.
+/// Makes a pending wait deliver that it was cancelled.
 ///
 /// # Safety
 /// `op` came from [`new_call`], is not free, and is owned or guarded by the caller.
-pub unsafe fn set_status(op: NonNull<Op>, status: i32) {
+pub unsafe fn cancel_call(op: NonNull<Op>) {
     // SAFETY: promised by the caller.
-    unsafe { op.cast::<Call>().as_ref() }.status.set(status);
+    unsafe { op.as_ref() }.set_run(run_cancelled);
 }
 
-/// Returns a call that was never queued, or that ran.
+/// Returns a call that was never queued, or that was popped to run; what it would call.
 ///
 /// # Safety
 /// `op` came from [`new_call`], is in no queue and owned by the caller.
-pub unsafe fn free_call(op: NonNull<Op>) -> (StatusFn, *mut c_void, i32) {
+pub unsafe fn free_call(caller: &Caller, op: NonNull<Op>) -> (StatusFn, *mut c_void) {
     // SAFETY: promised by the caller.
     let call = unsafe { op.cast::<Call>().as_ref() };
-    let parts = (call.callback.get(), call.user.get(), call.status.get());
-    if CACHED.try_with(|cache| cache.put(op)).is_err() {
-        give_back(op, op);
+    let parts = (call.callback.get(), call.user.get());
+    // SAFETY: as in `new_call`.
+    match caller.top().and_then(|frame| unsafe { frame.cache.as_ref() }) {
+        Some(cache) => cache.put(op),
+        None => {
+            if CACHED.try_with(|cache| cache.put(op)).is_err() {
+                give_back(op, op);
+            }
+        }
     }
     parts
 }
@@ -183,30 +202,24 @@ pub unsafe fn free_call(op: NonNull<Op>) -> (StatusFn, *mut c_void, i32) {
 /// Delivers a posted function; cancelled when the context is being destroyed.
 pub unsafe fn run_post(op: NonNull<Op>, frame: &Frame) {
     // SAFETY: popped by this thread; it came from the pool.
-    let (callback, user, status) = unsafe { free_call(op) };
+    let (callback, user) = unsafe { free_call(&Caller::of(frame), op) };
     Scheduler::work_finished(frame);
-    let status = if frame.draining { Errno::CANCELED.code() } else { status };
+    let status = if frame.draining { Errno::CANCELED.code() } else { 0 };
     deliver_status(frame, callback, status, user);
 }
 
-/// Delivers a wait with the status it has: what happened before a destruction is told as it happened.
+/// Delivers a wait whose time has come; also when the context is destroyed before that.
 pub unsafe fn run_wait(op: NonNull<Op>, frame: &Frame) {
     // SAFETY: popped by this thread; it came from the pool.
-    let (callback, user, status) = unsafe { free_call(op) };
+    let (callback, user) = unsafe { free_call(&Caller::of(frame), op) };
     Scheduler::work_finished(frame);
-    deliver_status(frame, callback, status, user);
+    deliver_status(frame, callback, 0, user);
 }
 
-/// Posts a function to a context.
-#[inline]
-pub fn post(
-    caller: &Caller,
-    sched: &'static Scheduler,
-    callback: StatusFn,
-    user: *mut c_void,
-) -> Result<(), Errno> {
-    let op = new_call(run_post, callback, user)?;
-    sched.work_started(caller);
-    sched.post(caller, op);
-    Ok(())
+/// Delivers a wait that was cancelled.
+unsafe fn run_cancelled(op: NonNull<Op>, frame: &Frame) {
+    // SAFETY: popped by this thread; it came from the pool.
+    let (callback, user) = unsafe { free_call(&Caller::of(frame), op) };
+    Scheduler::work_finished(frame);
+    deliver_status(frame, callback, Errno::CANCELED.code(), user);
 }

@@ -704,7 +704,7 @@ unsafe fn run_ready(op: NonNull<Op>, frame: &Frame) {
                     // Delivers by itself, and needs the lock for each; so it comes last.
                     first = first.or(Some(Dir::Read));
                 } else {
-                    locked.queue(&Caller::current(), dir);
+                    locked.queue(&Caller::of(frame), dir);
                 }
                 continue;
             }
@@ -747,7 +747,7 @@ fn deliver_done(mut locked: Locked, dir: Dir, frame: &Frame) {
 /// long enough. Only one thread at a time is here for an acceptor: the operation is not parked meanwhile.
 fn accept_ready(mut locked: Locked, frame: &Frame) {
     let descriptor = locked.descriptor;
-    let caller = Caller::current();
+    let caller = Caller::of(frame);
     let mut rounds = if frame.single { 1 } else { ACCEPTS_PER_RUN };
     loop {
         let slot = &locked.state.read;

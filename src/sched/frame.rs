@@ -6,6 +6,7 @@
 #![allow(unsafe_code, reason = "frames live on the stacks of the run functions below the caller")]
 
 use super::budget::Budget;
+use super::call::{Cache, cache_of_thread};
 use super::op::OpQueue;
 use super::scheduler::Scheduler;
 use std::cell::Cell;
@@ -20,6 +21,8 @@ pub struct Frame {
     /// The context that is run.
     pub sched: &'static Scheduler,
     below: Cell<*const Frame>,
+    /// The thread's free calls.
+    pub cache: *const Cache,
     /// Posted by the current handler.
     pub private: OpQueue,
     /// Completed at once; served right after the current callback.
@@ -42,6 +45,7 @@ impl Frame {
         Frame {
             sched,
             below: Cell::new(ptr::null()),
+            cache: cache_of_thread(),
             private: OpQueue::new(),
             inline: OpQueue::new(),
             work: Cell::new(0),
@@ -80,6 +84,12 @@ impl Caller {
     #[inline]
     pub fn current() -> Self {
         Caller { top: TOP.get() }
+    }
+
+    /// The thread whose innermost frame this is.
+    #[inline]
+    pub fn of(frame: &Frame) -> Self {
+        Caller { top: frame }
     }
 
     /// The innermost frame, if it is of this context. (Not one further out: what it queues privately

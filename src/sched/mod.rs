@@ -3,6 +3,7 @@
 //! It may use `sys`, and locks and atomics through `sync`. It knows nothing of sockets or of the
 //! services' names. User functions are called in `completion` only, with no lock held.
 
+pub mod biased_lock;
 pub mod budget;
 pub mod call;
 pub mod completion;

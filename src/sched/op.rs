@@ -125,6 +125,22 @@ impl OpQueue {
         other.tail.set(ptr::null_mut());
     }
 
+    /// Appends a chain that is linked from `first` to `last` and ends there.
+    pub fn append_chain(&self, first: NonNull<Op>, last: NonNull<Op>) {
+        match NonNull::new(self.tail.get()) {
+            // SAFETY: the tail is in this queue.
+            Some(tail) => unsafe { tail.as_ref() }.next.set(first.as_ptr()),
+            None => self.head.set(first.as_ptr()),
+        }
+        self.tail.set(last.as_ptr());
+    }
+
+    /// True when this op, and nothing else, is queued.
+    #[inline]
+    pub fn is_only(&self, op: NonNull<Op>) -> bool {
+        self.head.get() == op.as_ptr() && self.tail.get() == op.as_ptr()
+    }
+
     /// The oldest op, left in the queue.
     pub fn front(&self) -> Option<NonNull<Op>> {
         NonNull::new(self.head.get())

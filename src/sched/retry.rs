@@ -21,9 +21,10 @@ pub fn after(listener: &mut Locked, delay: i64) -> bool {
 
 fn arrange(listener: &Locked, delay: i64) -> Result<(), Errno> {
     let token = listener.token().ok_or(Errno::BADF)?;
+    let caller = Caller::current();
     let timer = Timer::create(listener.sched)?;
     let mut locked = Timer::lock(timer)?;
-    match new_call(run_retry, no_callback, as_pointer(timer)) {
+    match new_call(&caller, run_retry, no_callback, as_pointer(timer)) {
         Ok(call) => {
             locked.set_owner(token.raw());
             let at = locked.now().saturating_add(delay);
@@ -32,7 +33,7 @@ fn arrange(listener: &Locked, delay: i64) -> Result<(), Errno> {
             Ok(())
         }
         Err(error) => {
-            locked.close(&Caller::current());
+            locked.close(&caller);
             Err(error)
         }
     }
@@ -45,10 +46,10 @@ fn as_pointer(token: Token) -> *mut c_void {
 }
 
 /// The delay is over, or the context ends.
-unsafe fn run_retry(op: NonNull<Op>, _: &Frame) {
+unsafe fn run_retry(op: NonNull<Op>, frame: &Frame) {
+    let caller = Caller::of(frame);
     // SAFETY: popped by this thread; it came from the pool.
-    let (_, timer, _) = unsafe { free_call(op) };
-    let caller = Caller::current();
+    let (_, timer) = unsafe { free_call(&caller, op) };
     let Ok(mut timer) = Timer::lock(Token::from_raw(timer.addr() as u64)) else { return };
     let listener = Token::from_raw(timer.owner());
     timer.close(&caller);

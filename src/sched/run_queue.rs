@@ -9,19 +9,23 @@
 //! the reactor at the timers); a poster first pushes, then reads `sleepers`. Both are SeqCst, so one of
 //! the two sees the other. The word "sleeper" covers waiters, a blocking reactor and an embedding host.
 
-use super::inbox::Inbox;
+use super::biased_lock::{Bias, BiasedLock, Guard};
+use super::inbox::{Inbox, Tag};
 use super::op::{Op, OpQueue};
-use super::sync::{AtomicUsize, Condvar, Mutex, MutexGuard, Ordering};
+use super::sync::{AtomicI64, AtomicUsize, Condvar, Ordering};
 use super::wakeup::{HasWakeup, Wakeup};
+use std::cell::Cell;
 use std::ptr::NonNull;
 use std::time::{Duration, Instant};
 
 /// Handlers that may run between two visits to the kernel while more are queued.
-const HANDLERS_PER_TURN: u32 = 64;
+const HANDLERS_PER_TURN: u32 = 512;
 /// A visit is due earlier once this much time has passed. Checked at a stride, see [`Pace`].
 const TIME_PER_TURN: Duration = Duration::from_micros(50);
 /// Handlers quicker than this on average let the stride grow.
 const QUICK_HANDLER: Duration = Duration::from_micros(1);
+/// Sentinels between two looks at the clock, at the most.
+const MAX_STRIDE: u32 = 32;
 /// Callbacks after which a poll returns even if callbacks keep posting.
 const HANDLERS_PER_POLL: usize = 65_536;
 
@@ -53,15 +57,19 @@ pub enum Limit {
 pub struct Stay {
     limit: Limit,
     /// A reactor turn has been made; H03: a poll returns only after one.
-    turned: bool,
+    turned: Cell<bool>,
     /// Ops taken so far.
-    taken: usize,
+    taken: Cell<usize>,
+    /// The lock may be biased to this thread between its steps.
+    may_bias: bool,
+    bias: Bias,
 }
 
 impl Stay {
-    /// The start of a run function with this limit.
-    pub fn new(limit: Limit) -> Self {
-        Stay { limit, turned: false, taken: 0 }
+    /// The start of a run function with this limit. With `may_bias` every stay ends with a step that is
+    /// `Done`, or with an error in a turn: the lock must not stay biased to a flag that is gone.
+    pub fn new(limit: Limit, may_bias: bool) -> Self {
+        Stay { limit, turned: Cell::new(false), taken: Cell::new(0), may_bias, bias: Bias::new() }
     }
 
     /// When a blocking turn must be over.
@@ -92,8 +100,9 @@ enum Role {
 }
 
 /// Decides when handlers that keep the queue full must let the reactor ask the kernel. The clock is
-/// read once in `stride` sentinels; the stride grows while handlers are quick and falls back to 1 when
-/// they are slow, so that long handlers are each followed by a visit and short ones pay little.
+/// read once in `stride` sentinels; the stride starts at 1 after each visit, grows while handlers are
+/// quick and falls back when they are slow, so that long handlers are each followed by a visit and short
+/// ones pay little.
 struct Pace {
     handlers: u32,
     stride: u32,
@@ -105,8 +114,17 @@ struct Pace {
 impl Pace {
     fn visit(&mut self) {
         self.handlers = 0;
+        self.stride = 1;
         self.until_check = 0;
         self.since = None;
+    }
+
+    /// True when neither the kernel nor the clock need be asked yet.
+    #[inline]
+    fn take_quick(&mut self) -> bool {
+        let quick = self.handlers < HANDLERS_PER_TURN && self.until_check > 0;
+        self.until_check -= u32::from(quick);
+        quick
     }
 
     /// True when the kernel must be asked now.
@@ -121,7 +139,7 @@ impl Pace {
         let now = Instant::now();
         let spent = now - *self.since.get_or_insert(now);
         let quick = spent < QUICK_HANDLER * self.handlers.max(1);
-        self.stride = if quick { (self.stride * 2).min(16) } else { 1 };
+        self.stride = if quick { (self.stride * 2).min(MAX_STRIDE) } else { 1 };
         self.until_check = self.stride - 1;
         spent >= TIME_PER_TURN
     }
@@ -151,9 +169,11 @@ impl HasWakeup for Shared {
 
 /// The queue. `interrupt` in its methods is what ends a blocking turn: a write to the eventfd.
 pub struct RunQueue {
-    shared: Mutex<Shared>,
+    shared: BiasedLock<Shared>,
     condvar: Condvar,
     inbox: Inbox,
+    /// Operations pending and work begun, but for posts that are still in the inbox.
+    work: AtomicI64,
     sleepers: AtomicUsize,
     sentinel: Op,
 }
@@ -162,7 +182,7 @@ impl RunQueue {
     /// A queue that holds the sentinel only after [`RunQueue::open`].
     pub fn new() -> Self {
         RunQueue {
-            shared: Mutex::new(Shared {
+            shared: BiasedLock::new(Shared {
                 queue: OpQueue::new(),
                 deferred: OpQueue::new(),
                 deferred_released: false,
@@ -176,14 +196,16 @@ impl RunQueue {
             }),
             condvar: Condvar::new(),
             inbox: Inbox::new(),
+            work: AtomicI64::new(0),
             sleepers: AtomicUsize::new(0),
             sentinel: Op::new(|_, _| {}),
         }
     }
 
-    /// Puts the sentinel in. Called once, when the queue has its final address.
-    pub fn open(&self) {
+    /// Puts the sentinel in and takes posts under this tag.
+    pub fn open(&self, tag: Tag) {
         self.shared.lock().queue.push(self.sentinel.as_ptr());
+        self.inbox.open(tag);
     }
 
     /// True when a thread, or a host that embeds the context, may be asleep. SeqCst, see above.
@@ -192,16 +214,46 @@ impl RunQueue {
         self.sleepers.load(Ordering::SeqCst) > 0
     }
 
-    /// Queues an op from a thread that is not inside this context's run, and wakes one sleeper.
+    /// Moves what was posted to the queue. Posts are counted as work here, many at once.
     #[inline]
-    pub fn post(&self, op: NonNull<Op>, interrupt: impl FnOnce()) {
-        if self.inbox.push(op) && self.has_sleepers() {
+    fn drain(&self, shared: &Shared) {
+        let count = self.inbox.drain_into(&shared.queue);
+        if count > 0 {
+            self.work.fetch_add(count, Ordering::Relaxed);
+        }
+    }
+
+    /// Queues an op from a thread that is not inside this context's run, and counts it as work. True
+    /// when the caller must go on with [`RunQueue::wake_for_post`]; `None` when the context has ended.
+    #[inline]
+    pub fn post(&self, op: NonNull<Op>, tag: Option<Tag>) -> Option<bool> {
+        Some(self.inbox.push(op, tag)? && self.has_sleepers())
+    }
+
+    /// Wakes one sleeper for a post. The caller holds the context.
+    pub fn wake_for_post(&self, interrupt: impl FnOnce()) {
+        let mut shared = self.shared.lock();
+        self.drain(&shared);
+        if self.has_handlers(&shared) {
+            self.wake_one(&mut shared, interrupt);
+        }
+    }
+
+    /// Adds to the outstanding work; stops the queue when that has ended it.
+    #[inline]
+    pub fn work_changed(&self, by: i64, interrupt: impl FnOnce()) {
+        if self.work.fetch_add(by, Ordering::AcqRel) + by == 0 && self.inbox.is_empty() {
             let mut shared = self.shared.lock();
-            self.inbox.drain_into(&shared.queue);
-            if self.has_handlers(&shared) {
-                self.wake_one(&mut shared, interrupt);
+            // Posts are taken out of the inbox and counted under this lock.
+            if self.out_of_work() {
+                self.stop_locked(&mut shared, interrupt);
             }
         }
+    }
+
+    /// True when run has nothing to wait for. What lies in the inbox is work too.
+    pub fn out_of_work(&self) -> bool {
+        self.work.load(Ordering::Acquire) == 0 && self.inbox.is_empty()
     }
 
     /// Moves what a thread queued privately to the shared queue.
@@ -235,7 +287,7 @@ impl RunQueue {
         let mut shared = self.shared.lock();
         shared.queue.append(private);
         shared.inside -= 1;
-        self.inbox.drain_into(&shared.queue);
+        self.drain(&shared);
         let left =
             !shared.queue.is_empty() && (shared.wakeup.has_waiters() || self.has_handlers(&shared));
         if left || !shared.deferred.is_empty() {
@@ -248,10 +300,52 @@ impl RunQueue {
     }
 
     /// The next thing to do for a thread inside run. `private` holds what its last handler queued.
-    pub fn next(&self, private: &OpQueue, stay: &mut Stay, interrupt: impl Fn()) -> Step {
-        let mut shared = self.shared.lock();
+    /// Between handlers the lock is biased to a thread that is alone inside; not in the kernel, where it
+    /// is another thread that will want it, to wake this one.
+    #[inline]
+    pub fn next(&self, private: &OpQueue, stay: &Stay, interrupt: impl Fn()) -> Step {
+        let mut shared = self.shared.lock_as(&stay.bias);
+        if let Some(step) = self.next_posted(&mut shared, private, stay) {
+            return step;
+        }
         shared.queue.append(private);
-        if stay.taken > 0 && matches!(stay.limit, Limit::Until(_)) && stay.expired() {
+        let step = self.step(&mut shared, stay, interrupt);
+        if !matches!(step, Step::Op(..)) {
+            shared.end_bias();
+        } else if stay.may_bias && shared.inside == 1 {
+            shared.set_bias(&stay.bias);
+        }
+        step
+    }
+
+    /// The short way for a handler that posted while nothing else is queued: its op need not travel
+    /// through the queue, past the sentinel. The same order, and nothing is held back from others.
+    #[inline]
+    fn next_posted(
+        &self,
+        shared: &mut Guard<'_, Shared>,
+        private: &OpQueue,
+        stay: &Stay,
+    ) -> Option<Step> {
+        if !shared.has_bias()
+            || stay.limit != Limit::Forever
+            || shared.stopped
+            || !shared.queue.is_only(self.sentinel.as_ptr())
+            || !shared.deferred.is_empty()
+            || !shared.pace.take_quick()
+        {
+            return None;
+        }
+        let op = private.pop()?;
+        shared.queue.append(private);
+        shared.pace.handlers += 1;
+        stay.taken.set(stay.taken.get() + 1);
+        Some(Step::Op(op, false))
+    }
+
+    #[inline]
+    fn step(&self, shared: &mut Guard<'_, Shared>, stay: &Stay, interrupt: impl Fn()) -> Step {
+        if stay.taken.get() > 0 && matches!(stay.limit, Limit::Until(_)) && stay.expired() {
             return Step::Done;
         }
         loop {
@@ -260,20 +354,20 @@ impl RunQueue {
             }
             match shared.queue.pop() {
                 Some(op) if op == self.sentinel.as_ptr() => {
-                    if let Some(step) = self.sentinel_step(&mut shared, stay, &interrupt) {
+                    if let Some(step) = self.sentinel_step(shared, stay, &interrupt) {
                         return step;
                     }
                 }
                 Some(op) => {
                     shared.pace.handlers += 1;
-                    stay.taken += 1;
+                    stay.taken.set(stay.taken.get() + 1);
                     // Cascade: who takes one wakes the next while there is more.
                     let more = !shared.queue.is_empty();
-                    let assisted = !more || self.wake_one(&mut shared, &interrupt);
+                    let assisted = !more || self.wake_one(shared, &interrupt);
                     return Step::Op(op, assisted);
                 }
                 None => {
-                    if let Some(step) = self.wait(&mut shared, stay) {
+                    if let Some(step) = self.wait(shared, stay) {
                         return step;
                     }
                 }
@@ -285,18 +379,18 @@ impl RunQueue {
     fn sentinel_step(
         &self,
         shared: &mut Shared,
-        stay: &mut Stay,
+        stay: &Stay,
         interrupt: &impl Fn(),
     ) -> Option<Step> {
-        self.inbox.drain_into(&shared.queue);
+        self.drain(shared);
         if !shared.deferred.is_empty() && !shared.deferred_released {
             // The end of a turn. What these defer in turn waits until the kernel was asked once more.
             shared.deferred_released = true;
             shared.queue.append(&shared.deferred);
         }
         let more = !shared.queue.is_empty() || !shared.deferred.is_empty();
-        if stay.turned {
-            let over = stay.limit == Limit::Poll && (!more || stay.taken > HANDLERS_PER_POLL);
+        if stay.turned.get() {
+            let over = stay.limit == Limit::Poll && (!more || stay.taken.get() > HANDLERS_PER_POLL);
             if over || (!more && stay.expired()) {
                 shared.queue.push(self.sentinel.as_ptr());
                 return Some(Step::Done);
@@ -311,7 +405,7 @@ impl RunQueue {
             self.sleepers.fetch_add(1, Ordering::SeqCst);
             if !self.inbox.is_empty() {
                 self.sleepers.fetch_sub(1, Ordering::SeqCst);
-                self.inbox.drain_into(&shared.queue);
+                self.drain(shared);
                 block = false;
             }
         }
@@ -319,7 +413,7 @@ impl RunQueue {
         shared.interrupted = false;
         shared.deferred_released = false;
         shared.pace.visit();
-        stay.turned = true;
+        stay.turned.set(true);
         if !shared.queue.is_empty() {
             self.wake_one(shared, interrupt);
         }
@@ -339,9 +433,9 @@ impl RunQueue {
     }
 
     /// Nothing to take while another thread has the reactor's role.
-    fn wait(&self, shared: &mut MutexGuard<'_, Shared>, stay: &mut Stay) -> Option<Step> {
+    fn wait(&self, shared: &mut Guard<'_, Shared>, stay: &Stay) -> Option<Step> {
         if stay.limit == Limit::Poll {
-            self.inbox.drain_into(&shared.queue);
+            self.drain(shared);
             return if shared.queue.is_empty() { Some(Step::Done) } else { None };
         }
         self.sleepers.fetch_add(1, Ordering::SeqCst);
@@ -350,7 +444,7 @@ impl RunQueue {
             woken = Wakeup::wait(shared, &self.condvar, stay.deadline());
         }
         self.sleepers.fetch_sub(1, Ordering::SeqCst);
-        self.inbox.drain_into(&shared.queue);
+        self.drain(shared);
         if !woken && shared.queue.is_empty() {
             return Some(Step::Done);
         }
@@ -387,7 +481,10 @@ impl RunQueue {
 
     /// Makes every run function return.
     pub fn stop(&self, interrupt: impl FnOnce()) {
-        let mut shared = self.shared.lock();
+        self.stop_locked(&mut self.shared.lock(), interrupt);
+    }
+
+    fn stop_locked(&self, shared: &mut Shared, interrupt: impl FnOnce()) {
         shared.stopped = true;
         shared.wakeup.signal_all(&self.condvar);
         if shared.role == Role::Blocking && !shared.interrupted {
@@ -412,7 +509,7 @@ impl RunQueue {
         if !shared.embedded {
             shared.embedded = true;
             self.sleepers.fetch_add(1, Ordering::SeqCst);
-            self.inbox.drain_into(&shared.queue);
+            self.drain(&shared);
             if self.has_handlers(&shared) || !shared.deferred.is_empty() {
                 self.wake_one(&mut shared, interrupt);
             }
@@ -432,10 +529,11 @@ impl RunQueue {
         }
     }
 
-    /// Takes everything that is queued, for destruction. No thread is inside run.
+    /// Takes everything that is queued, for destruction: no thread is inside run, and no post is taken
+    /// any more.
     pub fn take_all(&self, into: &OpQueue) {
         let shared = self.shared.lock();
-        self.inbox.drain_into(&shared.queue);
+        self.inbox.close(&shared.queue);
         shared.queue.append(&shared.deferred);
         while let Some(op) = shared.queue.pop() {
             if op != self.sentinel.as_ptr() {
@@ -453,5 +551,6 @@ impl RunQueue {
         shared.stopped = false;
         shared.embedded = false;
         self.sleepers.store(0, Ordering::SeqCst);
+        self.work.store(0, Ordering::Relaxed);
     }
 }

@@ -2,9 +2,10 @@
 #![allow(unsafe_code, reason = "the table entry of a context, and running popped ops")]
 
 use super::budget::Limits;
-use super::call::{new_call, post, run_post};
+use super::call::{free_call, new_call, run_post};
 use super::completion::{StatusFn, call_now};
 use super::frame::{Caller, Frame};
+use super::inbox::Tag;
 use super::member::Members;
 use super::op::{Op, OpQueue};
 use super::reactor::Reactor;
@@ -57,9 +58,7 @@ pub struct Scheduler {
     run_queue: RunQueue,
     /// Calls in progress from threads that are not inside run; see [`Pinned`].
     pins: AtomicUsize,
-    /// Operations pending and work begun.
-    work: AtomicI64,
-    /// The part of it that `work_begin` began.
+    /// The part of the outstanding work that `work_begin` began.
     begun: AtomicI64,
     closing: AtomicBool,
     /// Timers; their lock is also the lock of every timer object.
@@ -83,7 +82,6 @@ unsafe impl Entry for Scheduler {
             head: Head::new(),
             run_queue: RunQueue::new(),
             pins: AtomicUsize::new(0),
-            work: AtomicI64::new(0),
             begun: AtomicI64::new(0),
             closing: AtomicBool::new(false),
             timers: Timers::new(),
@@ -131,10 +129,11 @@ impl Scheduler {
         let sched = CONTEXTS.reserve().map_err(|_| Errno::NOMEM)?;
         // SAFETY: reserved and not published: nobody else looks at it.
         unsafe { *sched.core.get() = Some(Core { reactor, options }) };
-        sched.run_queue.open();
         sched.members.set_open(true);
         sched.timers.open();
-        Ok(CONTEXTS.publish(sched, KIND_CONTEXT))
+        let token = CONTEXTS.publish(sched, KIND_CONTEXT);
+        sched.run_queue.open(Tag::of_generation(token.generation()));
+        Ok(token)
     }
 
     /// The context of a handle, held for the length of a call.
@@ -207,9 +206,7 @@ impl Scheduler {
     pub fn work_started(&self, caller: &Caller) {
         match caller.frame_of(self) {
             Some(frame) => frame.work.set(frame.work.get() + 1),
-            None => {
-                self.work.fetch_add(1, Ordering::Relaxed);
-            }
+            None => self.work_changed(1),
         }
     }
 
@@ -219,12 +216,12 @@ impl Scheduler {
         frame.work.set(frame.work.get() - 1);
     }
 
-    /// Queues an op for a thread inside run. Takes no lock that a caller may hold.
+    /// Queues an op whose operation is counted as work already. Takes no lock that a caller may hold.
     #[inline]
     pub fn post(&self, caller: &Caller, op: NonNull<Op>) {
         match caller.frame_of(self) {
             Some(frame) => frame.private.push(op),
-            None => self.run_queue.post(op, || self.reactor().interrupt()),
+            None => self.post_from_outside(op),
         }
     }
 
@@ -235,7 +232,54 @@ impl Scheduler {
         match caller.frame_of(self) {
             Some(frame) if !frame.single && frame.budget.take() => frame.inline.push(op),
             Some(frame) => frame.private.push(op),
-            None => self.run_queue.post(op, || self.reactor().interrupt()),
+            None => self.post_from_outside(op),
+        }
+    }
+
+    fn post_from_outside(&self, op: NonNull<Op>) {
+        // The caller holds an object of the context, so the inbox is open.
+        if self.run_queue.post(op, None) == Some(true) {
+            self.run_queue.wake_for_post(|| self.reactor().interrupt());
+        }
+        // Counted once more by the post.
+        self.work_changed(-1);
+    }
+
+    /// Posts a function to a context by its handle: from inside its run with no lock and no atomic, from
+    /// elsewhere with one compare-and-swap, and the system call of a wake-up where all sleep.
+    #[inline]
+    pub fn post_call(
+        caller: &Caller,
+        token: Token,
+        callback: StatusFn,
+        user: *mut c_void,
+    ) -> Result<(), Errno> {
+        if let Some(frame) = caller.top()
+            && frame.sched.head.is_live_as(token)
+        {
+            frame.sched.check_open()?;
+            let op = new_call(caller, run_post, callback, user)?;
+            frame.work.set(frame.work.get() + 1);
+            frame.private.push(op);
+            return Ok(());
+        }
+        let sched = CONTEXTS.find(token).ok_or(Errno::BADF)?;
+        sched.check_open()?;
+        let op = new_call(caller, run_post, callback, user)?;
+        match sched.run_queue.post(op, Some(Tag::of_generation(token.generation()))) {
+            Some(false) => Ok(()),
+            Some(true) => {
+                // If the context ends meanwhile, its end delivers the op.
+                if let Ok(held) = Self::resolve(caller, token) {
+                    held.run_queue.wake_for_post(|| held.reactor().interrupt());
+                }
+                Ok(())
+            }
+            None => {
+                // SAFETY: it was not queued.
+                unsafe { free_call(caller, op) };
+                Err(Errno::BADF)
+            }
         }
     }
 
@@ -250,7 +294,7 @@ impl Scheduler {
             call_now(callback, user);
             return Ok(());
         }
-        post(caller, self, callback, user)
+        Self::post_call(caller, self.token().ok_or(Errno::BADF)?, callback, user)
     }
 
     /// Queues a function for the end of this turn.
@@ -260,7 +304,7 @@ impl Scheduler {
         callback: StatusFn,
         user: *mut c_void,
     ) -> Result<(), Errno> {
-        let op = new_call(run_post, callback, user)?;
+        let op = new_call(caller, run_post, callback, user)?;
         self.work_started(caller);
         self.run_queue.defer(op, || self.reactor().interrupt());
         Ok(())
@@ -269,7 +313,7 @@ impl Scheduler {
     /// Holds run open.
     pub fn work_begin(&self) {
         self.begun.fetch_add(1, Ordering::Relaxed);
-        self.work.fetch_add(1, Ordering::Relaxed);
+        self.work_changed(1);
     }
 
     /// Ends one hold; an error where there is none.
@@ -282,8 +326,8 @@ impl Scheduler {
     }
 
     fn work_changed(&self, by: i64) {
-        if by != 0 && self.work.fetch_add(by, Ordering::AcqRel) + by == 0 {
-            self.stop();
+        if by != 0 {
+            self.run_queue.work_changed(by, || self.reactor().interrupt());
         }
     }
 
@@ -354,7 +398,7 @@ impl Scheduler {
         let frame = Frame::new(sched, count == Count::One, false);
         let inside = Inside { frame: &frame };
         let _pushed = frame.push();
-        if sched.work.load(Ordering::Acquire) == 0 {
+        if sched.run_queue.out_of_work() {
             sched.stop();
             return Ok(0);
         }
@@ -369,9 +413,9 @@ impl Scheduler {
     }
 
     fn run_frame(&self, frame: &Frame, limit: Limit, count: Count) -> Result<usize, Errno> {
-        let mut stay = Stay::new(limit);
+        let stay = Stay::new(limit, count == Count::All);
         loop {
-            match self.run_queue.next(&frame.private, &mut stay, || self.reactor().interrupt()) {
+            match self.run_queue.next(&frame.private, &stay, || self.reactor().interrupt()) {
                 Step::Op(op, assisted) => {
                     frame.budget.renew(assisted);
                     // SAFETY: popped from the queue by this thread.
@@ -446,7 +490,6 @@ impl Scheduler {
             yield_now();
         }
         sched.run_queue.reset();
-        sched.work.store(0, Ordering::Relaxed);
         sched.begun.store(0, Ordering::Relaxed);
         // SAFETY: the token is dead and no thread is inside or pinned: nobody else looks at it.
         unsafe { *sched.core.get() = None };

@@ -31,6 +31,28 @@ mod native {
     pub fn yield_now() {
         std::thread::yield_now();
     }
+
+    /// The cheap half of an asymmetric pair of fences: free at run time. A store before it and a load
+    /// after it are ordered against the same two around [`heavy_fence`] in another thread.
+    #[inline]
+    pub fn light_fence() {
+        std::sync::atomic::compiler_fence(Ordering::SeqCst);
+    }
+
+    /// The dear half: some microseconds.
+    pub fn heavy_fence() {
+        fence(Ordering::SeqCst);
+        // Cannot fail where it was tried before; if it does nothing may go on.
+        if !crate::sys::membarrier::everywhere() {
+            std::process::abort();
+        }
+    }
+
+    /// True when the pair may be used.
+    #[inline]
+    pub fn has_asymmetric_fences() -> bool {
+        crate::sys::membarrier::available()
+    }
 }
 
 #[cfg(loom)]
@@ -50,6 +72,21 @@ mod modelled {
     /// Lets another thread of the model run.
     pub fn yield_now() {
         loom::thread::yield_now();
+    }
+
+    /// A model pays the full price on both sides: the pair promises no more than two SeqCst fences.
+    pub fn light_fence() {
+        fence(Ordering::SeqCst);
+    }
+
+    /// See [`light_fence`].
+    pub fn heavy_fence() {
+        fence(Ordering::SeqCst);
+    }
+
+    /// Models exercise the pair.
+    pub fn has_asymmetric_fences() -> bool {
+        true
     }
 
     /// loom's mutex with parking_lot's signatures.

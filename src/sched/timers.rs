@@ -6,7 +6,7 @@
 //! the reactor in time: one system call instead of an interrupt and a second turn.
 #![allow(unsafe_code, reason = "intrusive timers between type-stable objects")]
 
-use super::call::set_status;
+use super::call::cancel_call;
 use super::completion::{StatusFn, deliver_status};
 use super::frame::{Caller, Frame};
 use super::member::Member;
@@ -431,8 +431,10 @@ impl Locked {
         while ended < limit
             && let Some(wait) = self.body().waits.pop()
         {
-            // SAFETY: a wait is a pooled call, and this one was popped under the lock.
-            unsafe { set_status(wait, Errno::CANCELED.code()) };
+            if self.body().owner == 0 {
+                // SAFETY: a wait is a pooled call, and this one was popped under the lock.
+                unsafe { cancel_call(wait) };
+            }
             self.sched.post(caller, wait);
             ended += 1;
         }

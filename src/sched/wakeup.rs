@@ -3,7 +3,8 @@
 //! Bit 0 of the word says signalled, the bits above it count the waiters, so that a signal where
 //! nobody waits costs one test and no system call. The word is guarded by the run queue's lock.
 
-use super::sync::{Condvar, MutexGuard};
+use super::biased_lock::Guard;
+use super::sync::Condvar;
 use std::time::Instant;
 
 const SIGNALLED: usize = 1;
@@ -47,20 +48,14 @@ impl Wakeup {
 
     /// Sleeps until signalled or until `deadline`; false at the deadline.
     pub fn wait<T: HasWakeup>(
-        guard: &mut MutexGuard<'_, T>,
+        guard: &mut Guard<'_, T>,
         condvar: &Condvar,
         deadline: Option<Instant>,
     ) -> bool {
         guard.wakeup().word &= !SIGNALLED;
         while guard.wakeup().word & SIGNALLED == 0 {
             guard.wakeup().word += WAITER;
-            let timed_out = match deadline {
-                Some(at) => condvar.wait_until(guard, at).timed_out(),
-                None => {
-                    condvar.wait(guard);
-                    false
-                }
-            };
+            let timed_out = !guard.wait(condvar, deadline);
             let word = &mut guard.wakeup().word;
             *word -= WAITER;
             if timed_out {

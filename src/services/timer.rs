@@ -51,7 +51,7 @@ pub fn wait(
     user: *mut c_void,
 ) -> Result<(), Errno> {
     // Built before it is linked, under no lock (H40).
-    let call = new_call(run_wait, callback, user)?;
+    let call = new_call(caller, run_wait, callback, user)?;
     let begun = Timer::lock(timer).and_then(|mut timer| {
         timer.sched.check_open()?;
         timer.add_wait(caller, call);
@@ -59,7 +59,7 @@ pub fn wait(
     });
     if begun.is_err() {
         // SAFETY: it was not queued.
-        unsafe { free_call(call) };
+        unsafe { free_call(caller, call) };
     }
     begun
 }

@@ -78,14 +78,7 @@ fn filled(
     address: &mut Address,
     mut call: impl FnMut(*mut sockaddr, *mut socklen_t) -> c_int,
 ) -> Result<c_int, Errno> {
-    let answer = retry(|| {
-        *address = Address::empty();
-        // The length first: `as_mut_ptr` must be the younger borrow's source, not outlive it.
-        let length: *mut socklen_t = address.len_mut();
-        call(address.as_mut_ptr(), length)
-    })?;
-    address.clamp();
-    Ok(answer)
+    retry(|| address.fill(&mut call))
 }
 
 /// Takes the socket's pending error out of it: 0 or a positive number.
@@ -362,8 +355,9 @@ pub(super) mod tests {
     fn devices_are_known_or_refused() {
         let fd = stream_socket(libc::AF_INET).unwrap();
         assert_eq!(bind_to_device(fd, c"weir-none"), Err(Errno::NODEV));
-        // Cut to 15 bytes this would be a name that may exist.
-        assert_eq!(bind_to_device(fd, c"an-interface-name"), Err(Errno::NODEV));
+        // Refused before the kernel is asked, which would cut the name.
+        assert_eq!(bind_to_device(-1, c"sixteen-letters-"), Err(Errno::NODEV));
+        assert_eq!(bind_to_device(-1, c"fifteen-letters"), Err(Errno::BADF));
         // Without the privilege the kernel may say EPERM to a device that it knows.
         assert!(matches!(bind_to_device(fd, c"lo"), Ok(()) | Err(Errno::PERM)));
         close(fd);

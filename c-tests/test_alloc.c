@@ -1,0 +1,486 @@
+/* Contract 7: a program in its steady state allocates nothing. The allocator of this program counts; the library's
+ * allocations come through it, too. */
+#include "check.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+static atomic_size_t allocations;
+
+#if !CHECK_SANITIZED /* the sanitizers bring their own allocator */
+extern void *__libc_malloc(size_t size);
+extern void *__libc_calloc(size_t count, size_t size);
+extern void *__libc_realloc(void *old, size_t size);
+extern void *__libc_memalign(size_t alignment, size_t size);
+
+void *malloc(size_t size)
+{
+    atomic_fetch_add(&allocations, 1);
+    return __libc_malloc(size);
+}
+
+void *calloc(size_t count, size_t size)
+{
+    atomic_fetch_add(&allocations, 1);
+    return __libc_calloc(count, size);
+}
+
+void *realloc(void *old, size_t size)
+{
+    atomic_fetch_add(&allocations, 1);
+    return __libc_realloc(old, size);
+}
+
+void *aligned_alloc(size_t alignment, size_t size)
+{
+    atomic_fetch_add(&allocations, 1);
+    return __libc_memalign(alignment, size);
+}
+
+void *memalign(size_t alignment, size_t size)
+{
+    return aligned_alloc(alignment, size);
+}
+
+int posix_memalign(void **out, size_t alignment, size_t size)
+{
+    void *memory = aligned_alloc(alignment, size);
+    if (!memory)
+        return ENOMEM;
+    *out = memory;
+    return 0;
+}
+#endif
+
+static void skip_if_not_counting(void)
+{
+    if (CHECK_SANITIZED)
+        CHECK_SKIP("a sanitizer owns the allocator");
+}
+
+enum { STEADY = 100000, WARM_UP = 20000 };
+
+static void *run_it(void *user)
+{
+    CHECK_OK(weir_context_run(user, NULL));
+    return NULL;
+}
+
+/* Both threads have slept, been woken, and run a callback before anything is counted: what a thread sets up when it
+ * does these for the first time is not steady state. */
+static pthread_barrier_t both;
+
+static void meet(int status, void *user)
+{
+    (void)user;
+    CHECK_EQ(status, 0);
+    pthread_barrier_wait(&both);
+}
+
+/* The same for a thread that only posts: it is made to sleep inside the context beside the others. */
+static void get_used_to_sleeping(weir_context *context)
+{
+    for (int i = 0; i < 20; i++)
+        CHECK_OK(weir_context_run_for(context, CHECK_MS, NULL));
+}
+
+/* Runs the context on that many threads, and `start` on this one once they run. */
+static void run_on(weir_context *context, int threads, void (*start)(weir_context *context))
+{
+    pthread_t run[2];
+    CHECK_OK(weir_context_work_begin(context));
+    CHECK_EQ(pthread_barrier_init(&both, NULL, (unsigned)threads), 0);
+    for (int i = 0; i < threads; i++)
+        run[i] = start_thread(run_it, context);
+    for (int round = 0; round < 20; round++) {
+        for (int i = 0; i < threads; i++)
+            CHECK_OK(weir_context_post(context, meet, NULL));
+        sleep_ms(2);
+    }
+    get_used_to_sleeping(context);
+    start(context);
+    CHECK_OK(weir_context_work_end(context));
+    for (int i = 0; i < threads; i++)
+        join_thread(run[i]);
+}
+
+/* Counts rounds over all threads and takes the number of allocations at the end of the warm-up and of the rest. */
+static atomic_int rounds, arrived;
+static int parties;
+static atomic_size_t at_begin, at_end;
+
+/* False when the rounds are over. */
+static bool next_round(void)
+{
+    int round = atomic_fetch_add(&rounds, 1);
+    if (round == WARM_UP)
+        atomic_store(&at_begin, atomic_load(&allocations));
+    if (round == WARM_UP + STEADY)
+        atomic_store(&at_end, atomic_load(&allocations));
+    return round < WARM_UP + STEADY;
+}
+
+static void expect_none(void)
+{
+    CHECK(atomic_load(&rounds) > WARM_UP + STEADY);
+    CHECK_EQ(atomic_load(&at_end) - atomic_load(&at_begin), 0);
+}
+
+/* Without this a count of 0 would mean nothing. */
+TEST(the_counter_sees_the_allocations_of_the_library)
+{
+    skip_if_not_counting();
+    size_t before = atomic_load(&allocations);
+    weir_context *context = new_context();
+    for (int i = 0; i < 10000; i++)
+        CHECK_OK(weir_context_post(context, count_call, &(struct counter){0}));
+    CHECK(atomic_load(&allocations) > before);
+    CHECK_OK(weir_context_stop(context));
+    _Exit(0); /* what was posted points to counters that are gone */
+}
+
+/* ---- echo */
+
+enum { CONNECTIONS = 4, MESSAGE = 64 };
+static struct connection {
+    weir_stream *client, *server;
+    char sent[MESSAGE], received[MESSAGE], served[MESSAGE];
+} connections[CONNECTIONS];
+
+static void send_next(struct connection *connection);
+
+static void on_served(int status, size_t bytes, void *user);
+
+static void on_request(int status, size_t bytes, void *user)
+{
+    struct connection *connection = user;
+    if (status < 0)
+        return;
+    CHECK_OK(weir_stream_write(connection->server, connection->served, bytes, on_served, connection));
+}
+
+static void on_served(int status, size_t bytes, void *user)
+{
+    struct connection *connection = user;
+    CHECK(status == 0 || status == WEIR_ECANCELED);
+    (void)bytes;
+    if (status == 0)
+        CHECK_OK(weir_stream_read_some(connection->server, connection->served, MESSAGE, on_request, connection));
+}
+
+static void on_reply(int status, size_t bytes, void *user)
+{
+    struct connection *connection = user;
+    CHECK_EQ(status, 0);
+    CHECK_EQ(bytes, MESSAGE);
+    CHECK(memcmp(connection->sent, connection->received, MESSAGE) == 0);
+    send_next(connection);
+}
+
+static void on_sent(int status, size_t bytes, void *user)
+{
+    struct connection *connection = user;
+    CHECK_EQ(status, 0);
+    CHECK_EQ(bytes, MESSAGE);
+    CHECK_OK(weir_stream_read(connection->client, connection->received, MESSAGE, on_reply, connection));
+}
+
+static void send_next(struct connection *connection)
+{
+    if (next_round()) {
+        connection->sent[0]++;
+        CHECK_OK(weir_stream_write(connection->client, connection->sent, MESSAGE, on_sent, connection));
+        return;
+    }
+    if (atomic_fetch_add(&arrived, 1) + 1 == parties)
+        for (int i = 0; i < parties; i++)
+            CHECK_OK(weir_stream_cancel(connections[i].server, NULL));
+}
+
+static void connect_pair(int pair[2])
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t length = sizeof address;
+    int one = 1, listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    CHECK(listener >= 0);
+    CHECK_EQ(bind(listener, (struct sockaddr *)&address, length), 0);
+    CHECK_EQ(listen(listener, 1), 0);
+    CHECK_EQ(getsockname(listener, (struct sockaddr *)&address, &length), 0);
+    pair[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    CHECK_EQ(connect(pair[0], (struct sockaddr *)&address, length), 0);
+    pair[1] = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+    CHECK(pair[1] >= 0);
+    close(listener);
+    for (int i = 0; i < 2; i++)
+        CHECK_EQ(setsockopt(pair[i], IPPROTO_TCP, TCP_NODELAY, &one, sizeof one), 0);
+}
+
+static void start_echo(weir_context *context)
+{
+    for (int i = 0; i < parties; i++) {
+        struct connection *connection = &connections[i];
+        int pair[2];
+        connect_pair(pair);
+        connection->client = new_stream(context);
+        connection->server = new_stream(context);
+        CHECK_OK(weir_stream_adopt(connection->client, pair[0]));
+        CHECK_OK(weir_stream_adopt(connection->server, pair[1]));
+        memset(connection->sent, 'a' + i, MESSAGE);
+        CHECK_OK(weir_stream_read_some(connection->server, connection->served, MESSAGE, on_request, connection));
+        send_next(connection);
+    }
+}
+
+static void echo(int connections_used, int threads, uint32_t flags)
+{
+    skip_if_not_counting();
+    weir_context *context = new_context_with(flags, (uint32_t)threads);
+    parties = connections_used;
+    run_on(context, threads, start_echo);
+    expect_none();
+    CHECK_OK(weir_context_destroy(context));
+}
+
+TEST(echo_on_one_connection_and_one_thread_allocates_nothing)
+{
+    echo(1, 1, 0);
+}
+
+TEST(echo_on_four_connections_and_one_thread_allocates_nothing)
+{
+    echo(CONNECTIONS, 1, 0);
+}
+
+TEST(echo_on_four_connections_and_two_threads_allocates_nothing)
+{
+    echo(CONNECTIONS, 2, 0);
+}
+
+TEST(echo_without_inline_completions_allocates_nothing)
+{
+    echo(CONNECTIONS, 1, WEIR_CONTEXT_NO_INLINE);
+}
+
+/* ---- posts */
+
+static weir_context *posting;
+
+static void post_next(int status, void *user)
+{
+    CHECK_EQ(status, 0);
+    if (next_round())
+        CHECK_OK(weir_context_post(posting, post_next, user));
+}
+
+static void defer_next(int status, void *user)
+{
+    CHECK_EQ(status, 0);
+    if (next_round())
+        CHECK_OK(weir_context_defer(posting, defer_next, user));
+}
+
+static int chains;
+static bool defers;
+
+static void start_posts(weir_context *context)
+{
+    for (int i = 0; i < chains; i++)
+        CHECK_OK(weir_context_post(context, defers ? defer_next : post_next, NULL));
+}
+
+static void post_inside(int chains_used, int threads, bool by_defer)
+{
+    skip_if_not_counting();
+    posting = new_context_with(0, (uint32_t)threads);
+    chains = chains_used;
+    defers = by_defer;
+    run_on(posting, threads, start_posts);
+    expect_none();
+    CHECK_OK(weir_context_destroy(posting));
+}
+
+TEST(posts_from_inside_on_one_thread_allocate_nothing)
+{
+    post_inside(1, 1, false);
+}
+
+TEST(posts_from_inside_in_many_chains_allocate_nothing)
+{
+    post_inside(100, 1, false);
+}
+
+TEST(posts_from_inside_on_two_threads_allocate_nothing)
+{
+    post_inside(100, 2, false);
+}
+
+TEST(deferred_callbacks_allocate_nothing)
+{
+    post_inside(1, 1, true);
+}
+
+/* One thread posts, others run: what the one takes from the pool the others put back. */
+enum { WINDOW = 256 };
+static atomic_int outstanding;
+
+static void take_post(int status, void *user)
+{
+    (void)user;
+    CHECK_EQ(status, 0);
+    atomic_fetch_sub(&outstanding, 1);
+}
+
+static void *post_from_outside(void *user)
+{
+    get_used_to_sleeping(user);
+    while (next_round()) {
+        while (atomic_load(&outstanding) >= WINDOW)
+            sched_yield();
+        atomic_fetch_add(&outstanding, 1);
+        CHECK_OK(weir_context_post(user, take_post, NULL));
+    }
+    return NULL;
+}
+
+static void start_poster(weir_context *context)
+{
+    /* More at once than the window lets through later: how far that is used is up to the scheduling of threads. */
+    for (int i = 0; i < 16 * WINDOW; i++) {
+        atomic_fetch_add(&outstanding, 1);
+        CHECK_OK(weir_context_post(context, take_post, NULL));
+    }
+    join_thread(start_thread(post_from_outside, context));
+}
+
+static void post_outside(int threads)
+{
+    skip_if_not_counting();
+    weir_context *context = new_context_with(0, (uint32_t)threads);
+    run_on(context, threads, start_poster);
+    expect_none();
+    CHECK_OK(weir_context_destroy(context));
+}
+
+TEST(posts_from_another_thread_to_one_thread_allocate_nothing)
+{
+    post_outside(1);
+}
+
+TEST(posts_from_another_thread_to_two_threads_allocate_nothing)
+{
+    post_outside(2);
+}
+
+/* ---- timers */
+
+enum { TIMERS = 32 };
+static weir_timer *timers[TIMERS];
+
+static void rearm(int status, void *user)
+{
+    CHECK_EQ(status, 0);
+    weir_timer *timer = user;
+    if (next_round()) {
+        CHECK_OK(weir_timer_expires_after(timer, 1000));
+        CHECK_OK(weir_timer_expires_after(timer, (int64_t)(intptr_t)timer % 977));
+        CHECK_OK(weir_timer_wait(timer, rearm, timer));
+    }
+}
+
+/* The time-out of a connection: moved again and again, cancelled, begun anew; it never fires. */
+static weir_timer *far_timer;
+
+static void ignore(int status, void *user)
+{
+    (void)status;
+    (void)user;
+}
+
+static void churn(int status, void *user)
+{
+    CHECK_EQ(status, 0);
+    (void)user;
+    if (next_round()) {
+        CHECK_OK(weir_timer_expires_after(far_timer, 10 * CHECK_SECOND));
+        CHECK_OK(weir_timer_wait(far_timer, ignore, NULL));
+        CHECK_OK(weir_timer_expires_after(far_timer, 20 * CHECK_SECOND));
+        CHECK_OK(weir_timer_cancel(far_timer, NULL));
+        CHECK_OK(weir_context_post(posting, churn, NULL));
+    }
+}
+
+static void start_timers(weir_context *context)
+{
+    for (int i = 0; i < TIMERS; i++) {
+        timers[i] = new_timer(context);
+        CHECK_OK(weir_timer_wait(timers[i], rearm, timers[i]));
+    }
+}
+
+static void rearm_timers(int threads)
+{
+    skip_if_not_counting();
+    weir_context *context = new_context_with(0, (uint32_t)threads);
+    run_on(context, threads, start_timers);
+    expect_none();
+    CHECK_OK(weir_context_destroy(context));
+}
+
+TEST(timer_re_arms_on_one_thread_allocate_nothing)
+{
+    rearm_timers(1);
+}
+
+TEST(timer_re_arms_on_two_threads_allocate_nothing)
+{
+    rearm_timers(2);
+}
+
+static void start_churn(weir_context *context)
+{
+    far_timer = new_timer(context);
+    CHECK_OK(weir_context_post(context, churn, NULL));
+}
+
+TEST(timer_cancels_allocate_nothing)
+{
+    skip_if_not_counting();
+    posting = new_context();
+    run_on(posting, 1, start_churn);
+    expect_none();
+    CHECK_OK(weir_context_destroy(posting));
+}
+
+static void tick(int status, void *user)
+{
+    if (status == 0 && !next_round())
+        CHECK_OK(weir_timer_stop(user, NULL));
+}
+
+static void start_ticks(weir_context *context)
+{
+    weir_timer *timer = new_timer(context);
+    CHECK_OK(weir_timer_start(timer, 0, 1000, tick, timer));
+}
+
+TEST(periodic_ticks_allocate_nothing)
+{
+    skip_if_not_counting();
+    weir_context *context = new_context();
+    run_on(context, 1, start_ticks);
+    expect_none();
+    CHECK_OK(weir_context_destroy(context));
+}
+
+TEST(timers_created_and_closed_allocate_nothing)
+{
+    skip_if_not_counting();
+    weir_context *context = new_context();
+    while (next_round())
+        CHECK_OK(weir_timer_close(new_timer(context)));
+    expect_none();
+    CHECK_OK(weir_context_destroy(context));
+}
+
+TEST_MAIN()
