@@ -397,7 +397,7 @@ static void *post_until_refused(void *user)
 
 TEST(destroy_beside_posting_threads_loses_nothing)
 {
-    for (size_t round = 0; round < many(200); round++) {
+    for (size_t round = 0; round < many(60); round++) {
         weir_context *context = new_context();
         pthread_t posters[3], runner;
         CHECK_OK(weir_context_work_begin(context));

@@ -120,6 +120,17 @@ TEST(h71_a_timer_started_before_the_fd_was_asked_for_wakes_the_host)
     CHECK_OK(weir_context_destroy(context));
 }
 
+TEST(h71_a_timer_due_before_the_fd_was_asked_for_makes_it_readable)
+{
+    weir_context *context = new_context();
+    struct counter counter = {0};
+    CHECK_OK(weir_timer_wait(new_timer(context), count_call, &counter));
+    int fd = context_fd(context);
+    CHECK(readable(fd));
+    host_until(context, fd, &counter, 1);
+    CHECK_OK(weir_context_destroy(context));
+}
+
 TEST(h71_a_timer_wakes_the_host_and_an_earlier_one_earlier)
 {
     weir_context *context = new_context();

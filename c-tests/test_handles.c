@@ -360,7 +360,7 @@ TEST(timers_are_closed_while_other_threads_use_them)
     run = start_thread(run_it, context);
     for (intptr_t i = 0; i < BUSY_THREADS; i++)
         call[i] = start_thread(call_the_target, (void *)(i + 1));
-    for (size_t i = 0; i < many(100000); i++) {
+    for (size_t i = 0; i < many(30000); i++) {
         weir_timer *old = atomic_load(&target);
         weir_timer *next = new_timer(context);
         atomic_store(&target, next);

@@ -426,7 +426,7 @@ static void *run_it(void *user)
 
 static void tick_on_threads(int threads, bool by_close)
 {
-    for (size_t round = 0; round < many(60); round++) {
+    for (size_t round = 0; round < many(20); round++) {
         weir_context *context = new_context();
         weir_timer *timer = new_timer(context);
         pthread_t run[4];

@@ -3,7 +3,7 @@
 # A sanitizer slows the programs down; their own time limit of a case follows.
 set(_weir_limit ${WEIR_TEST_TIMEOUT})
 if(WEIR_SANITIZE)
-    math(EXPR _weir_limit "${WEIR_TEST_TIMEOUT} * 3")
+    math(EXPR _weir_limit "${WEIR_TEST_TIMEOUT} * 2")
 endif()
 math(EXPR _weir_case_limit "${_weir_limit} - 10")
 set(_weir_environment "CHECK_SECONDS=${_weir_case_limit}")
@@ -15,10 +15,9 @@ endif()
 
 # The part that is run under valgrind as well: `ctest -C Valgrind -L valgrind`. The cases left out
 # are about great numbers, limits of the process or the allocator, which valgrind replaces.
-set(WEIR_VALGRIND_PROGRAMS "handles;timer;stream;acceptor;address;destroy;post"
-    CACHE STRING "Test programs that valgrind runs")
-set(WEIR_VALGRIND_SKIP "stress|million|thousand|[0-9]000|flood|starve|stack|emfile|nofile|alloc|recurse"
-    CACHE STRING "Cases that valgrind does not run")
+set(_weir_valgrind_programs "handles;timer;stream;acceptor;address;destroy;post")
+string(CONCAT _weir_valgrind_skip "stress|million|thousand|[0-9]000|flood|starve|stack|emfile|nofile"
+    "|alloc|recurse|descriptors|other_threads_use")
 find_program(WEIR_VALGRIND valgrind)
 mark_as_advanced(WEIR_VALGRIND)
 
@@ -31,17 +30,20 @@ function(weir_add_test_program source)
         WEIR_SYMBOLS_FILE="${PROJECT_SOURCE_DIR}/include/weir.symbols"
         WEIR_HEADER_FILE="${PROJECT_SOURCE_DIR}/include/weir.h")
     target_link_libraries(${program} PRIVATE ${CMAKE_DL_LIBS})
+    # A change of the discovery lists the cases anew.
+    set_property(TARGET ${program} APPEND PROPERTY
+        LINK_DEPENDS "${PROJECT_SOURCE_DIR}/cmake/discover.cmake")
     set(cases "${PROJECT_BINARY_DIR}/c-tests/${program}.cmake")
     set(loader "${PROJECT_BINARY_DIR}/c-tests/${program}.load.cmake")
     set(valgrind "")
-    if(WEIR_VALGRIND AND NOT WEIR_SANITIZE AND prefix IN_LIST WEIR_VALGRIND_PROGRAMS)
+    if(WEIR_VALGRIND AND NOT WEIR_SANITIZE AND prefix IN_LIST _weir_valgrind_programs)
         set(valgrind "${WEIR_VALGRIND}")
     endif()
     add_custom_command(TARGET ${program} POST_BUILD
         COMMAND "${CMAKE_COMMAND}"
             "-DPROGRAM=$<TARGET_FILE:${program}>" "-DPREFIX=${prefix}" "-DOUT=${cases}"
             "-DTIMEOUT=${_weir_limit}" "-DENVIRONMENT=${_weir_environment}"
-            "-DVALGRIND=${valgrind}" "-DVALGRIND_SKIP=${WEIR_VALGRIND_SKIP}"
+            "-DVALGRIND=${valgrind}" "-DVALGRIND_SKIP=${_weir_valgrind_skip}"
             -P "${PROJECT_SOURCE_DIR}/cmake/discover.cmake"
         BYPRODUCTS "${cases}"
         VERBATIM)

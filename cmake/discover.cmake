@@ -26,7 +26,7 @@ if(VALGRIND)
                 " --leak-check=full --errors-for-leak-kinds=definite --show-leak-kinds=definite"
                 " --child-silent-after-fork=yes --fair-sched=yes [=[${PROGRAM}]=] ${case})\n"
                 "  set_tests_properties([=[${name}]=] PROPERTIES TIMEOUT 300 LABELS valgrind"
-                " ENVIRONMENT CHECK_SECONDS=290)\n")
+                " ENVIRONMENT [=[CHECK_SECONDS=290;CHECK_SLOW=1]=])\n")
         endif()
     endforeach()
     string(APPEND text "endif()\n")

@@ -42,14 +42,16 @@ pub struct weir_context_options {
     pub inline_budget_max: u32,
     /// What it is while others wait and no other thread takes work; default 4.
     pub inline_budget_unassisted: u32,
-    /// How much later than due a timer may fire, so that neighbours share a wake-up, in nanoseconds:
-    /// 0 (the default) to 1000000000. A timer is never early.
+    /// How much later than due a timer may fire, so that neighbours share a wake-up, in nanoseconds: 1 to
+    /// 1000000000; default 50000, which is what the kernel allows a sleeping thread. The only timer of a
+    /// context gets none. A timer is never early.
     pub timer_slack_ns: i64,
 }
 
 const MAX_BUDGET: u32 = 65_535;
 const MAX_EVENTS: u32 = 4096;
 const MAX_SLACK: i64 = 1_000_000_000;
+const DEFAULT_SLACK: i64 = 50_000;
 
 /// The options as given, or the defaults.
 ///
@@ -109,7 +111,7 @@ unsafe fn resolve_options(options: *const weir_context_options) -> Result<Option
         manual_clock: given.flags & WEIR_CONTEXT_MANUAL_CLOCK != 0,
         budget,
         max_events,
-        timer_slack: given.timer_slack_ns,
+        timer_slack: if given.timer_slack_ns == 0 { DEFAULT_SLACK } else { given.timer_slack_ns },
     })
 }
 
@@ -335,11 +337,10 @@ pub extern "C" fn weir_context_dispatch(
     user: *mut c_void,
 ) -> c_int {
     let caller = Caller::current();
-    let dispatched = open_context(&caller, context)
-        .and_then(|context| Ok((*context, required(callback)?)))
-        // The pin is released before user code runs; inside run the frame holds the context.
-        .and_then(|(context, callback)| context.dispatch(&caller, callback, user));
-    code(dispatched)
+    code(
+        context_token(context)
+            .and_then(|context| Scheduler::dispatch(&caller, context, required(callback)?, user)),
+    )
 }
 
 /// Queues a function for the end of this turn: after all that is queued, before the context next asks

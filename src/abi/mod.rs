@@ -3,6 +3,10 @@
 //! A function here checks its arguments, resolves the handle, calls the service and turns the result
 //! into a code. The doc comments are the header's text: they speak C. Policy is on the floors below.
 #![allow(unsafe_code, reason = "exported names and pointers from C")]
+#![allow(
+    clippy::missing_safety_doc,
+    reason = "each function's text says what its pointers must be"
+)]
 #![allow(non_camel_case_types, reason = "the names are C's")]
 
 pub mod acceptor;

@@ -159,10 +159,11 @@ pub extern "C" fn weir_timer_start(
     callback: weir_callback,
     user: *mut c_void,
 ) -> c_int {
-    let caller = Caller::current();
-    code(self::timer(timer).and_then(|timer| {
-        service::start(&caller, timer, first_ns, period_ns, required(callback)?, user)
-    }))
+    code(
+        self::timer(timer).and_then(|timer| {
+            service::start(timer, first_ns, period_ns, required(callback)?, user)
+        }),
+    )
 }
 
 /// Ends the periodic operation with WEIR_ECANCELED; waits stay. `count`, which may be NULL, receives 0 or 1.

@@ -38,22 +38,39 @@ pub struct Cache {
 }
 
 #[cfg(not(loom))]
-static SHARED: AtomicPtr<Op> = AtomicPtr::new(ptr::null_mut());
+type Stack = AtomicPtr<Op>;
 #[cfg(loom)]
-static SHARED: once_cell::sync::Lazy<AtomicPtr<Op>> =
-    once_cell::sync::Lazy::new(|| AtomicPtr::new(ptr::null_mut()));
+type Stack = once_cell::sync::Lazy<AtomicPtr<Op>>;
+
+#[cfg(not(loom))]
+const fn stack() -> Stack {
+    AtomicPtr::new(ptr::null_mut())
+}
+#[cfg(loom)]
+const fn stack() -> Stack {
+    once_cell::sync::Lazy::new(|| AtomicPtr::new(ptr::null_mut()))
+}
+
+/// Free nodes that threads gave back.
+static SHARED: Stack = stack();
+/// Every chunk.
+static CHUNKS: Stack = stack();
 
 thread_local! {
     static CACHED: Cache = const { Cache { head: Cell::new(ptr::null_mut()), count: Cell::new(0) } };
 }
 
-/// Pushes a chain of free nodes to the shared stack.
+/// Gives a chain of free nodes to the other threads.
 fn give_back(first: NonNull<Op>, last: NonNull<Op>) {
-    let mut head = SHARED.load(Ordering::Relaxed);
+    push_chain(&SHARED, first, last);
+}
+
+fn push_chain(stack: &Stack, first: NonNull<Op>, last: NonNull<Op>) {
+    let mut head = stack.load(Ordering::Relaxed);
     loop {
         // SAFETY: the chain is the caller's until the exchange publishes it.
         unsafe { last.as_ref() }.set_next(head);
-        match SHARED.compare_exchange_weak(
+        match stack.compare_exchange_weak(
             head,
             first.as_ptr(),
             Ordering::Release,
@@ -91,16 +108,24 @@ impl Cache {
         for i in 0..CHUNK {
             // SAFETY: within the chunk, which nobody else knows of.
             unsafe {
-                let node = base.add(i);
-                node.write(Call {
+                base.add(i).write(Call {
                     op: Op::new(run_post),
                     callback: Cell::new(no_callback),
                     user: Cell::new(ptr::null_mut()),
                 });
-                node.as_ref().op.set_next(self.head.replace(node.as_ptr().cast()));
             }
         }
-        self.count.set(CHUNK);
+        // The first node of a chunk is not used: it links the chunks, so that tools that look for leaks
+        // find each by its start.
+        push_chain(&CHUNKS, base.cast(), base.cast());
+        for i in 1..CHUNK {
+            // SAFETY: as above; the op is the call's first field.
+            unsafe {
+                let node = base.add(i).cast::<Op>();
+                node.as_ref().set_next(self.head.replace(node.as_ptr()));
+            }
+        }
+        self.count.set(CHUNK - 1);
         Some(())
     }
 

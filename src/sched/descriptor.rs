@@ -103,6 +103,15 @@ pub struct Transfer {
     pub done: usize,
     /// Bytes wanted in all.
     pub total: usize,
+    /// Bytes moved already of the first `iovec` that is left.
+    pub skip: usize,
+}
+
+impl Transfer {
+    /// Of an operation that moves no bytes.
+    pub const fn none() -> Self {
+        Transfer { data: ptr::null_mut(), length: 0, done: 0, total: 0, skip: 0 }
+    }
 }
 
 /// Tries the system call. `trust` says that a transfer shorter than its buffer has drained the
@@ -134,8 +143,14 @@ enum Phase {
 pub enum Kind {
     /// Tried with a system call; complete once.
     Once(Perform),
-    /// The same, and the fd goes if it fails: it was opened for this operation.
-    OnceOrDrop(Perform),
+    /// Establishes the connection. Until then nothing is read: a read would take the error that belongs
+    /// to the connect out of the socket.
+    Connect {
+        /// How to find out.
+        perform: Perform,
+        /// The fd goes if it fails: it was opened for this operation.
+        opened: bool,
+    },
     /// Takes connections: one, or until cancelled.
     Accept {
         /// How.
@@ -165,7 +180,7 @@ impl Slot {
             ended: 0,
             status: 0,
             kind: Kind::Once(|_, _, _| Outcome::Yield),
-            transfer: Transfer { data: ptr::null_mut(), length: 0, done: 0, total: 0 },
+            transfer: Transfer::none(),
             callback: Callback::Status(no_callback),
             user: ptr::null_mut(),
         }
@@ -428,6 +443,11 @@ impl Locked {
         self.descriptor.word.fetch_or(dir.ready(), Ordering::AcqRel);
     }
 
+    /// True when short transfers drain a direction, see [`Perform`].
+    pub fn trusts_short(&self) -> bool {
+        self.state.trusts_short
+    }
+
     /// True while an operation of this direction is pending.
     pub fn is_busy(&mut self, dir: Dir) -> bool {
         self.state.slot(dir).phase != Phase::Idle
@@ -462,12 +482,11 @@ impl Locked {
                 return Err(error);
             }
             Ok(Driven::Done) => {
-                self.sched.work_started(caller);
                 self.sched.complete(caller, self.descriptor.done_op(dir));
             }
-            Ok(Driven::Parked) => self.sched.work_started(caller),
+            Ok(Driven::Parked) => self.sched.work_started(),
             Ok(Driven::Yielded) => {
-                self.sched.work_started(caller);
+                self.sched.work_started();
                 self.queue(caller, dir);
             }
         }
@@ -488,13 +507,12 @@ impl Locked {
             return Err(Errno::BUSY);
         }
         let slot = self.state.slot(dir);
-        slot.transfer = Transfer { data: ptr::null_mut(), length: 0, done: 0, total: 0 };
+        slot.transfer = Transfer::none();
         slot.callback = callback;
         slot.user = user;
         slot.kind = Kind::Once(|_, _, _| Outcome::Yield);
         slot.phase = Phase::Done;
         slot.status = status;
-        self.sched.work_started(caller);
         self.sched.complete(caller, self.descriptor.done_op(dir));
         Ok(())
     }
@@ -527,11 +545,22 @@ impl Locked {
 
     /// Forgets that the direction may be ready, so that only an edge from now on says so.
     pub fn forget_ready(&mut self, dir: Dir) {
-        self.descriptor.word.fetch_and(!(dir.ready() | HUNG), Ordering::AcqRel);
+        self.descriptor.word.fetch_and(!dir.ready(), Ordering::AcqRel);
+    }
+
+    fn is_connecting(&self) -> bool {
+        let write = &self.state.write;
+        write.phase == Phase::Parked && matches!(write.kind, Kind::Connect { .. })
     }
 
     /// Tries an operation until it is complete, would block with nothing new, or has had its share.
     fn drive(&mut self, dir: Dir) -> Result<Driven, Errno> {
+        if dir == Dir::Read && self.is_connecting() {
+            // Driven on when the connect completes.
+            self.register(dir)?;
+            self.descriptor.word.fetch_or(dir.want(), Ordering::AcqRel);
+            return Ok(Driven::Parked);
+        }
         loop {
             let word = &self.descriptor.word;
             if word.load(Ordering::Acquire) & dir.ready() == 0 {
@@ -543,7 +572,7 @@ impl Locked {
                 // An edge came in between. It did not see the want, so it is served here.
             }
             let perform = match self.state.slot(dir).kind {
-                Kind::Once(perform) | Kind::OnceOrDrop(perform) => perform,
+                Kind::Once(perform) | Kind::Connect { perform, .. } => perform,
                 // A connection is taken by the thread that delivers it.
                 Kind::Accept { .. } => return Ok(Driven::Yielded),
             };
@@ -572,7 +601,7 @@ impl Locked {
         let slot = self.state.slot(dir);
         slot.status = status;
         slot.phase = Phase::Done;
-        if status < 0 && matches!(slot.kind, Kind::OnceOrDrop(_)) {
+        if status < 0 && matches!(slot.kind, Kind::Connect { opened: true, .. }) {
             self.end(&Caller::current(), Dir::Read, status);
             self.drop_fd();
         }
@@ -588,6 +617,9 @@ impl Locked {
         let fd = self.fd()?;
         if self.is_busy(dir) {
             return Err(Errno::BUSY);
+        }
+        if self.is_connecting() {
+            return Ok(0);
         }
         let before = self.descriptor.word.fetch_and(!dir.ready(), Ordering::AcqRel);
         let trust = self.state.trusts_short && before & HUNG == 0;
@@ -651,8 +683,8 @@ impl Locked {
     pub fn release(&mut self, caller: &Caller) -> Result<RawFd, Errno> {
         self.fd()?;
         // A connect that is cut short by this must not take the fd with it.
-        if let Kind::OnceOrDrop(perform) = self.state.write.kind {
-            self.state.write.kind = Kind::Once(perform);
+        if let Kind::Connect { opened, .. } = &mut self.state.write.kind {
+            *opened = false;
         }
         self.cancel(caller);
         let Locked { descriptor, state, .. } = self;
@@ -693,7 +725,8 @@ unsafe fn run_ready(op: NonNull<Op>, frame: &Frame) {
     };
     let mut locked = Locked { descriptor, sched, state };
     let mut first = None;
-    for dir in [Dir::Read, Dir::Write] {
+    // A connect before the reads that wait for it.
+    for dir in [Dir::Write, Dir::Read] {
         if word & dir.want() == 0 || locked.state.slot(dir).phase != Phase::Parked {
             continue;
         }
@@ -756,7 +789,7 @@ fn accept_ready(mut locked: Locked, frame: &Frame) {
         else {
             return;
         };
-        if rounds == 0 {
+        if rounds == 0 || frame.sched.halted() {
             locked.queue(&caller, Dir::Read);
             return;
         }

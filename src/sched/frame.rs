@@ -27,11 +27,15 @@ pub struct Frame {
     pub private: OpQueue,
     /// Completed at once; served right after the current callback.
     pub inline: OpQueue,
-    /// Change of the work count by the current handler.
+    /// Work in the private and inline queues that is not counted yet: nobody else can end it before it
+    /// is merged. (What others can end, a parked operation or a wait, is counted at once.)
     pub work: Cell<i64>,
+    /// The operation being delivered. It stays counted until its callback has returned, so that run goes
+    /// on while a callback may still begin something.
+    pub finished: Cell<i64>,
     /// For the inline queue.
     pub budget: Budget,
-    /// At most one callback may run (`run_one` and its like): nothing is served inline.
+    /// Nothing is served inline: at most one callback may run (`run_one`), or none after a deadline.
     pub single: bool,
     /// The context is being destroyed: what has not happened yet is cancelled.
     pub draining: bool,
@@ -49,6 +53,7 @@ impl Frame {
             private: OpQueue::new(),
             inline: OpQueue::new(),
             work: Cell::new(0),
+            finished: Cell::new(0),
             budget: Budget::new(sched.limits()),
             single,
             draining,
@@ -108,8 +113,8 @@ impl Caller {
         unsafe { self.top.as_ref() }
     }
 
-    /// Every frame of this context on the thread, innermost first.
-    pub fn frames_of<'a>(&'a self, sched: &'a Scheduler) -> impl Iterator<Item = &'a Frame> {
+    /// Every frame on the thread, innermost first.
+    pub fn frames(&self) -> impl Iterator<Item = &Frame> {
         let mut at = self.top;
         std::iter::from_fn(move || {
             // SAFETY: as above.
@@ -117,6 +122,10 @@ impl Caller {
             at = frame.below.get();
             Some(frame)
         })
-        .filter(move |frame| ptr::eq(frame.sched, sched))
+    }
+
+    /// Every frame of this context on the thread, innermost first.
+    pub fn frames_of<'a>(&'a self, sched: &'a Scheduler) -> impl Iterator<Item = &'a Frame> {
+        self.frames().filter(move |frame| ptr::eq(frame.sched, sched))
     }
 }

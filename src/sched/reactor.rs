@@ -25,6 +25,14 @@ pub fn event_data(index: u32, epoch: u32) -> u64 {
     u64::from(epoch) << 32 | u64::from(index)
 }
 
+/// What a wait found besides ready descriptors.
+pub struct Found {
+    /// The timer has expired.
+    pub timer: bool,
+    /// There may be more events than fitted.
+    pub full: bool,
+}
+
 /// The kernel objects of one context.
 pub struct Reactor {
     epoll: Epoll,
@@ -68,20 +76,19 @@ impl Reactor {
         self.timer.arm(at);
     }
 
-    /// Asks the kernel once, and queues to `ready` what has a use for its answer. True when the timer
-    /// has expired.
+    /// Asks the kernel once, and queues to `ready` what has a use for its answer.
     ///
     /// # Safety
     /// The caller has the reactor's role.
-    pub unsafe fn wait(&self, timeout: Timeout, ready: &OpQueue) -> Result<bool, Errno> {
+    pub unsafe fn wait(&self, timeout: Timeout, ready: &OpQueue) -> Result<Found, Errno> {
         // SAFETY: one thread at a time has the role.
         let events = unsafe { &mut *self.events.get() };
         let count = self.epoll.wait(events, timeout)?;
-        let mut timer_expired = false;
+        let mut found = Found { timer: false, full: count >= events.capacity() };
         for (mask, data) in events.iter(count) {
             match data {
                 INTERRUPT => {}
-                TIMER => timer_expired = true,
+                TIMER => found.timer = true,
                 _ => {
                     #[expect(clippy::cast_possible_truncation, reason = "two halves")]
                     let (index, epoch) = (data as u32, (data >> 32) as u32);
@@ -93,6 +100,6 @@ impl Reactor {
                 }
             }
         }
-        Ok(timer_expired)
+        Ok(found)
     }
 }

@@ -12,7 +12,7 @@
 use super::biased_lock::{Bias, BiasedLock, Guard};
 use super::inbox::{Inbox, Tag};
 use super::op::{Op, OpQueue};
-use super::sync::{AtomicI64, AtomicUsize, Condvar, Ordering};
+use super::sync::{AtomicBool, AtomicI64, AtomicUsize, Condvar, Ordering};
 use super::wakeup::{HasWakeup, Wakeup};
 use std::cell::Cell;
 use std::ptr::NonNull;
@@ -63,13 +63,31 @@ pub struct Stay {
     /// The lock may be biased to this thread between its steps.
     may_bias: bool,
     bias: Bias,
+    /// The run function is called from a callback of the same context: it is out of work when nothing but
+    /// such callbacks is left.
+    nested: bool,
+    /// The last turn left more behind than it could take.
+    backlog: Cell<bool>,
 }
 
 impl Stay {
     /// The start of a run function with this limit. With `may_bias` every stay ends with a step that is
     /// `Done`, or with an error in a turn: the lock must not stay biased to a flag that is gone.
-    pub fn new(limit: Limit, may_bias: bool) -> Self {
-        Stay { limit, turned: Cell::new(false), taken: Cell::new(0), may_bias, bias: Bias::new() }
+    pub fn new(limit: Limit, may_bias: bool, nested: bool) -> Self {
+        Stay {
+            limit,
+            turned: Cell::new(false),
+            taken: Cell::new(0),
+            may_bias,
+            bias: Bias::new(),
+            nested,
+            backlog: Cell::new(false),
+        }
+    }
+
+    /// Says whether the turn left something behind: due timers, or events beyond its buffer.
+    pub fn set_backlog(&self, backlog: bool) {
+        self.backlog.set(backlog);
     }
 
     /// When a blocking turn must be over.
@@ -155,7 +173,8 @@ pub struct Shared {
     role: Role,
     interrupted: bool,
     stopped: bool,
-    embedded: bool,
+    /// The context is being destroyed: it stays stopped.
+    ending: bool,
     /// Threads inside run functions.
     inside: usize,
     pace: Pace,
@@ -171,9 +190,17 @@ impl HasWakeup for Shared {
 pub struct RunQueue {
     shared: BiasedLock<Shared>,
     condvar: Condvar,
+    /// Signalled when the last thread leaves run.
+    left: Condvar,
+    /// A copy of `stopped` for a look without the lock.
+    halted: AtomicBool,
+    /// A host sleeps on the context's fd.
+    embedded: AtomicBool,
     inbox: Inbox,
     /// Operations pending and work begun, but for posts that are still in the inbox.
     work: AtomicI64,
+    /// Callbacks in which a nested run is in progress; each is work that can't end before that run does.
+    nested: AtomicI64,
     sleepers: AtomicUsize,
     sentinel: Op,
 }
@@ -190,13 +217,17 @@ impl RunQueue {
                 role: Role::Queued,
                 interrupted: false,
                 stopped: false,
-                embedded: false,
+                ending: false,
                 inside: 0,
                 pace: Pace { handlers: 0, stride: 1, until_check: 0, since: None },
             }),
             condvar: Condvar::new(),
+            left: Condvar::new(),
+            halted: AtomicBool::new(false),
+            embedded: AtomicBool::new(false),
             inbox: Inbox::new(),
             work: AtomicI64::new(0),
+            nested: AtomicI64::new(0),
             sleepers: AtomicUsize::new(0),
             sentinel: Op::new(|_, _| {}),
         }
@@ -239,21 +270,42 @@ impl RunQueue {
         }
     }
 
-    /// Adds to the outstanding work; stops the queue when that has ended it.
+    /// Adds to the outstanding work. When that has ended it the queue stops; where nothing but callbacks
+    /// that wait for a nested run is left, that run returns.
     #[inline]
     pub fn work_changed(&self, by: i64, interrupt: impl FnOnce()) {
-        if self.work.fetch_add(by, Ordering::AcqRel) + by == 0 && self.inbox.is_empty() {
-            let mut shared = self.shared.lock();
-            // Posts are taken out of the inbox and counted under this lock.
-            if self.out_of_work() {
-                self.stop_locked(&mut shared, interrupt);
-            }
+        let work = self.work.fetch_add(by, Ordering::AcqRel) + by;
+        if work == self.nested.load(Ordering::Acquire) {
+            self.check_work(interrupt);
+        }
+    }
+
+    fn check_work(&self, interrupt: impl FnOnce()) {
+        let mut shared = self.shared.lock();
+        // Posts are taken out of the inbox and counted under this lock.
+        if !self.out_of_work() {
+            return;
+        }
+        if self.nested.load(Ordering::Acquire) == 0 {
+            self.stop_locked(&mut shared, interrupt);
+        } else {
+            shared.wakeup.signal_all(&self.condvar);
+            self.wake_reactor(&mut shared, interrupt);
         }
     }
 
     /// True when run has nothing to wait for. What lies in the inbox is work too.
     pub fn out_of_work(&self) -> bool {
-        self.work.load(Ordering::Acquire) == 0 && self.inbox.is_empty()
+        self.work.load(Ordering::Acquire) == self.nested.load(Ordering::Acquire)
+            && self.inbox.is_empty()
+    }
+
+    /// A callback begins, or ends, to wait for a nested run.
+    pub fn nest(&self, by: i64, interrupt: impl FnOnce()) {
+        self.nested.fetch_add(by, Ordering::AcqRel);
+        if by > 0 && self.out_of_work() {
+            self.check_work(interrupt);
+        }
     }
 
     /// Moves what a thread queued privately to the shared queue.
@@ -272,9 +324,8 @@ impl RunQueue {
     pub fn defer(&self, op: NonNull<Op>, interrupt: impl FnOnce()) {
         let mut shared = self.shared.lock();
         shared.deferred.push(op);
-        if self.has_sleepers() {
-            self.wake_one(&mut shared, interrupt);
-        }
+        // Only who has the sentinel lets it go: a waiter would look in vain.
+        self.wake_reactor(&mut shared, interrupt);
     }
 
     /// A thread enters a run function; the number that is inside now.
@@ -288,14 +339,15 @@ impl RunQueue {
         shared.queue.append(private);
         shared.inside -= 1;
         self.drain(&shared);
-        let left =
-            !shared.queue.is_empty() && (shared.wakeup.has_waiters() || self.has_handlers(&shared));
-        if left || !shared.deferred.is_empty() {
+        let waiters = shared.wakeup.has_waiters() && !shared.queue.is_empty();
+        if waiters || self.has_handlers(&shared) {
             self.wake_one(&mut shared, interrupt);
+        } else if !shared.deferred.is_empty() {
+            self.wake_reactor(&mut shared, interrupt);
         }
         if shared.inside == 0 {
             // The destroyer, if any, waits for this.
-            shared.wakeup.signal_all(&self.condvar);
+            self.left.notify_all();
         }
     }
 
@@ -349,8 +401,8 @@ impl RunQueue {
             return Step::Done;
         }
         loop {
-            if shared.stopped {
-                return Step::Done;
+            if shared.stopped || (stay.nested && self.out_of_work()) {
+                return self.halted_step(shared, stay);
             }
             match shared.queue.pop() {
                 Some(op) if op == self.sentinel.as_ptr() => {
@@ -375,6 +427,27 @@ impl RunQueue {
         }
     }
 
+    /// Leaves; but a host that polls a stopped context must find its fd no longer readable for what is
+    /// past, so the kernel is asked once all the same.
+    #[cold]
+    fn halted_step(&self, shared: &mut Shared, stay: &Stay) -> Step {
+        let asks = stay.limit == Limit::Poll && !stay.turned.get() && self.embedded();
+        if !asks || shared.role != Role::Queued {
+            return Step::Done;
+        }
+        let others = OpQueue::new();
+        while let Some(op) = shared.queue.pop() {
+            if op != self.sentinel.as_ptr() {
+                others.push(op);
+            }
+        }
+        shared.queue.append(&others);
+        shared.role = Role::Turning;
+        shared.interrupted = false;
+        stay.turned.set(true);
+        Step::Turn { block: false }
+    }
+
     /// Decides what the sentinel, just popped, means now; `None` when it went back into the queue.
     fn sentinel_step(
         &self,
@@ -388,7 +461,7 @@ impl RunQueue {
             shared.deferred_released = true;
             shared.queue.append(&shared.deferred);
         }
-        let more = !shared.queue.is_empty() || !shared.deferred.is_empty();
+        let more = !shared.queue.is_empty() || !shared.deferred.is_empty() || stay.backlog.get();
         if stay.turned.get() {
             let over = stay.limit == Limit::Poll && (!more || stay.taken.get() > HANDLERS_PER_POLL);
             if over || (!more && stay.expired()) {
@@ -470,11 +543,15 @@ impl RunQueue {
         if shared.wakeup.signal_one(&self.condvar) {
             return true;
         }
-        let asleep = shared.role == Role::Blocking || (shared.embedded && shared.inside == 0);
+        self.wake_reactor(shared, interrupt)
+    }
+
+    /// Gets the blocking reactor back, or the host of an embedded context; false when neither sleeps.
+    fn wake_reactor(&self, shared: &mut Shared, interrupt: impl FnOnce()) -> bool {
+        let asleep = shared.role == Role::Blocking || (shared.inside == 0 && self.embedded());
         if asleep && !shared.interrupted {
             shared.interrupted = true;
             interrupt();
-            return true;
         }
         asleep
     }
@@ -486,10 +563,20 @@ impl RunQueue {
 
     fn stop_locked(&self, shared: &mut Shared, interrupt: impl FnOnce()) {
         shared.stopped = true;
+        self.halted.store(true, Ordering::Relaxed);
         shared.wakeup.signal_all(&self.condvar);
-        if shared.role == Role::Blocking && !shared.interrupted {
-            shared.interrupted = true;
-            interrupt();
+        if shared.role == Role::Blocking {
+            self.wake_reactor(shared, interrupt);
+        }
+    }
+
+    /// Stops for good, and waits until no thread is inside run.
+    pub fn end(&self, interrupt: impl FnOnce()) {
+        let mut shared = self.shared.lock();
+        shared.ending = true;
+        self.stop_locked(&mut shared, interrupt);
+        while shared.inside > 0 {
+            shared.wait(&self.left, None);
         }
     }
 
@@ -498,35 +585,41 @@ impl RunQueue {
         self.shared.lock().stopped
     }
 
+    /// The same without the lock: what a thread sees that has just been told, or soon after.
+    #[inline]
+    pub fn halted(&self) -> bool {
+        self.halted.load(Ordering::Relaxed)
+    }
+
     /// Lets run functions run again.
-    pub fn restart(&self) {
-        self.shared.lock().stopped = false;
+    pub fn restart(&self, interrupt: impl FnOnce()) {
+        let mut shared = self.shared.lock();
+        if shared.ending {
+            return;
+        }
+        shared.stopped = false;
+        self.halted.store(false, Ordering::Relaxed);
+        if self.embedded() && (self.has_handlers(&shared) || !shared.deferred.is_empty()) {
+            self.wake_reactor(&mut shared, interrupt);
+        }
     }
 
     /// A host will sleep on the context's fd from now on: it counts as a sleeper for ever.
     pub fn embed(&self, interrupt: impl FnOnce()) {
         let mut shared = self.shared.lock();
-        if !shared.embedded {
-            shared.embedded = true;
+        if !self.embedded.swap(true, Ordering::SeqCst) {
             self.sleepers.fetch_add(1, Ordering::SeqCst);
             self.drain(&shared);
             if self.has_handlers(&shared) || !shared.deferred.is_empty() {
-                self.wake_one(&mut shared, interrupt);
+                self.wake_reactor(&mut shared, interrupt);
             }
         }
     }
 
     /// True when a host sleeps on the context's fd.
+    #[inline]
     pub fn embedded(&self) -> bool {
-        self.shared.lock().embedded
-    }
-
-    /// Waits until no thread is inside run. The caller has stopped the queue.
-    pub fn wait_until_left(&self) {
-        let mut shared = self.shared.lock();
-        while shared.inside > 0 {
-            Wakeup::wait(&mut shared, &self.condvar, None);
-        }
+        self.embedded.load(Ordering::Relaxed)
     }
 
     /// Takes everything that is queued, for destruction: no thread is inside run, and no post is taken
@@ -549,7 +642,9 @@ impl RunQueue {
         shared.role = Role::Queued;
         shared.interrupted = false;
         shared.stopped = false;
-        shared.embedded = false;
+        shared.ending = false;
+        self.halted.store(false, Ordering::Relaxed);
+        self.embedded.store(false, Ordering::Relaxed);
         self.sleepers.store(0, Ordering::SeqCst);
         self.work.store(0, Ordering::Relaxed);
     }

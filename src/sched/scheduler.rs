@@ -19,7 +19,7 @@ use crate::sys::errno::Errno;
 use libc::c_void;
 use std::cell::UnsafeCell;
 use std::os::fd::RawFd;
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 use std::time::{Duration, Instant};
 
 /// The handle kind of contexts.
@@ -201,19 +201,25 @@ impl Scheduler {
         self.run_queue.has_sleepers()
     }
 
-    /// Counts a pending operation.
+    /// Counts an operation that other threads may end from now on.
     #[inline]
-    pub fn work_started(&self, caller: &Caller) {
+    pub fn work_started(&self) {
+        self.work_changed(1);
+    }
+
+    /// Counts an operation that goes to the caller's own queue next, by [`Scheduler::complete`].
+    #[inline]
+    fn work_queued(&self, caller: &Caller) {
         match caller.frame_of(self) {
             Some(frame) => frame.work.set(frame.work.get() + 1),
             None => self.work_changed(1),
         }
     }
 
-    /// The operation that a run loop is delivering is no longer pending.
+    /// The operation that a run loop is delivering ends when its callback has returned.
     #[inline]
     pub fn work_finished(frame: &Frame) {
-        frame.work.set(frame.work.get() - 1);
+        frame.finished.set(frame.finished.get() + 1);
     }
 
     /// Queues an op whose operation is counted as work already. Takes no lock that a caller may hold.
@@ -225,10 +231,11 @@ impl Scheduler {
         }
     }
 
-    /// Queues an op whose result is known already: right after the current callback while the inline
+    /// Counts and queues an op whose result is known already: right after the current callback while the inline
     /// budget lasts, posted beyond it.
     #[inline]
     pub fn complete(&self, caller: &Caller, op: NonNull<Op>) {
+        self.work_queued(caller);
         match caller.frame_of(self) {
             Some(frame) if !frame.single && frame.budget.take() => frame.inline.push(op),
             Some(frame) => frame.private.push(op),
@@ -283,18 +290,21 @@ impl Scheduler {
         }
     }
 
-    /// Calls a function at once when the calling thread is inside this context's run, else posts it.
+    /// Calls a function at once when the calling thread is inside the context's run, else posts it.
     pub fn dispatch(
-        &'static self,
         caller: &Caller,
+        token: Token,
         callback: StatusFn,
         user: *mut c_void,
     ) -> Result<(), Errno> {
-        if caller.frames_of(self).next().is_some() {
-            call_now(callback, user);
-            return Ok(());
+        match caller.frames().find(|frame| frame.sched.head.is_live_as(token)) {
+            Some(frame) => {
+                frame.sched.check_open()?;
+                call_now(callback, user);
+                Ok(())
+            }
+            None => Self::post_call(caller, token, callback, user),
         }
-        Self::post_call(caller, self.token().ok_or(Errno::BADF)?, callback, user)
     }
 
     /// Queues a function for the end of this turn.
@@ -305,7 +315,7 @@ impl Scheduler {
         user: *mut c_void,
     ) -> Result<(), Errno> {
         let op = new_call(caller, run_post, callback, user)?;
-        self.work_started(caller);
+        self.work_started();
         self.run_queue.defer(op, || self.reactor().interrupt());
         Ok(())
     }
@@ -343,14 +353,27 @@ impl Scheduler {
 
     /// Lets the context run again.
     pub fn restart(&self) {
-        self.run_queue.restart();
+        self.run_queue.restart(|| self.reactor().interrupt());
     }
 
     /// The fd for a host's own loop.
     pub fn embed(&self) -> RawFd {
         self.run_queue.embed(|| self.reactor().interrupt());
-        self.timers.flush(self, true);
+        self.arm_for_host();
         self.reactor().fd()
+    }
+
+    /// Sees to it that the fd becomes readable when the next timer is due.
+    fn arm_for_host(&self) {
+        if self.timers.flush(self, true) {
+            self.reactor().interrupt();
+        }
+    }
+
+    /// True once the context is stopped; without a lock.
+    #[inline]
+    pub fn halted(&self) -> bool {
+        self.run_queue.halted()
     }
 
     /// The context's time.
@@ -389,47 +412,71 @@ impl Scheduler {
             return Err(error);
         }
         drop(pinned);
-        // H07: what the callback around a nested run has queued must be seen by it.
-        if let Some(outer) = caller.frame_of(sched) {
+        // H07: what the callbacks around a nested run have queued must be seen by it, and by the other
+        // threads of whatever context they are of.
+        let mut nested = false;
+        for outer in caller.frames() {
             outer.private.append(&outer.inline);
-            sched.run_queue.merge(&outer.private, || sched.reactor().interrupt());
-            sched.work_merge(outer);
+            outer.sched.work_merge(outer);
+            outer.sched.run_queue.merge(&outer.private, || outer.sched.reactor().interrupt());
+            nested |= ptr::eq(outer.sched, sched);
         }
-        let frame = Frame::new(sched, count == Count::One, false);
-        let inside = Inside { frame: &frame };
+        if nested {
+            sched.run_queue.nest(1, || sched.reactor().interrupt());
+        }
+        let single = count == Count::One || matches!(limit, Limit::Until(_));
+        let frame = Frame::new(sched, single, false);
+        let inside = Inside { frame: &frame, nested };
         let _pushed = frame.push();
-        if sched.run_queue.out_of_work() {
+        if !nested && sched.run_queue.out_of_work() {
             sched.stop();
-            return Ok(0);
         }
-        let result = sched.run_frame(&frame, limit, count);
+        let result = sched.run_frame(&frame, limit, count, nested);
         drop(inside);
         result
     }
 
-    /// Adds the frame's private change of the work count to the shared one.
+    /// Adds what the frame has queued to the work count.
+    #[inline]
     fn work_merge(&self, frame: &Frame) {
         self.work_changed(frame.work.replace(0));
     }
 
-    fn run_frame(&self, frame: &Frame, limit: Limit, count: Count) -> Result<usize, Errno> {
-        let stay = Stay::new(limit, count == Count::All);
+    /// The same when a callback has returned: its operation ends.
+    #[inline]
+    fn work_settle(&self, frame: &Frame) {
+        self.work_changed(frame.work.replace(0) - frame.finished.replace(0));
+    }
+
+    fn run_frame(
+        &self,
+        frame: &Frame,
+        limit: Limit,
+        count: Count,
+        nested: bool,
+    ) -> Result<usize, Errno> {
+        let stay = Stay::new(limit, count == Count::All, nested);
         loop {
             match self.run_queue.next(&frame.private, &stay, || self.reactor().interrupt()) {
                 Step::Op(op, assisted) => {
                     frame.budget.renew(assisted);
                     // SAFETY: popped from the queue by this thread.
                     unsafe { Op::run(op, frame) };
+                    self.work_settle(frame);
                     while let Some(op) = frame.inline.pop() {
+                        if self.halted() {
+                            frame.private.push(op);
+                            continue;
+                        }
                         // SAFETY: the frame's inline queue is this thread's.
                         unsafe { Op::run(op, frame) };
+                        self.work_settle(frame);
                     }
-                    self.work_merge(frame);
                     if count == Count::One && frame.delivered.get() > 0 {
                         break;
                     }
                 }
-                Step::Turn { block } => self.turn(block, stay.deadline())?,
+                Step::Turn { block } => self.turn(block, &stay)?,
                 Step::Done => break,
             }
         }
@@ -437,12 +484,12 @@ impl Scheduler {
     }
 
     /// One turn of the reactor. The role goes back into the queue however it ends (H06).
-    fn turn(&self, block: bool, deadline: Option<Instant>) -> Result<(), Errno> {
+    fn turn(&self, block: bool, stay: &Stay) -> Result<(), Errno> {
         let turn = Turn { sched: self, ready: OpQueue::new() };
         // After the role was taken and before the kernel is asked: a timer made earlier from here on
         // finds a sleeper and programs the timerfd itself (H01).
         let due = self.timers.flush(self, block);
-        let timeout = match deadline {
+        let timeout = match stay.deadline() {
             _ if due || !block => Timeout::Now,
             None => Timeout::Never,
             Some(at) => match at.saturating_duration_since(Instant::now()) {
@@ -451,10 +498,12 @@ impl Scheduler {
             },
         };
         // SAFETY: the run queue gave this thread the role.
-        let expired = unsafe { self.reactor().wait(timeout, &turn.ready) }?;
-        if expired || due {
-            self.timers.take_due(self, &turn.ready);
+        let found = unsafe { self.reactor().wait(timeout, &turn.ready) }?;
+        let mut backlog = found.full;
+        if found.timer || due {
+            backlog |= self.timers.take_due(self, &turn.ready);
         }
+        stay.set_backlog(backlog);
         Ok(())
     }
 
@@ -468,8 +517,7 @@ impl Scheduler {
         if sched.closing.swap(true, Ordering::SeqCst) {
             return Err(Errno::BADF);
         }
-        sched.stop();
-        sched.run_queue.wait_until_left();
+        sched.run_queue.end(|| sched.reactor().interrupt());
         // Calls that were let in before `closing` was set may still begin operations: wait for them.
         let own = usize::from(pinned.counted);
         while sched.pins.load(Ordering::SeqCst) > own {
@@ -519,13 +567,21 @@ impl Scheduler {
 /// A thread inside run: what it queued and counted goes to the others on every way out (H08).
 struct Inside<'a> {
     frame: &'a Frame,
+    nested: bool,
 }
 
 impl Drop for Inside<'_> {
     fn drop(&mut self) {
         let Frame { sched, private, inline, .. } = self.frame;
         private.append(inline);
-        sched.work_merge(self.frame);
+        if self.nested {
+            sched.run_queue.nest(-1, || {});
+        }
+        sched.work_settle(self.frame);
+        if sched.run_queue.embedded() {
+            // The host relies on the fd alone from here on (H71).
+            sched.arm_for_host();
+        }
         sched.run_queue.leave(private, || sched.reactor().interrupt());
     }
 }

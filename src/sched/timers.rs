@@ -124,7 +124,8 @@ impl Timers {
     }
 
     /// Queues the waits of due timers to `ready`: one batch, bounded, each with one hop to its callback.
-    pub fn take_due(&self, sched: &Scheduler, ready: &OpQueue) {
+    /// True when more are due.
+    pub fn take_due(&self, sched: &Scheduler, ready: &OpQueue) -> bool {
         let now = sched.now();
         let mut guard = self.clockwork.lock();
         let clockwork = &mut *guard;
@@ -141,12 +142,18 @@ impl Timers {
             timer.fire(clockwork, now, ready);
         }
         clockwork.backlog = clockwork.queue.wake_at().is_some_and(|at| at <= now);
+        clockwork.backlog
     }
 }
 
 impl Clockwork {
+    /// When to wake for a timer that is due at `at`: a little later where others may share the wake-up.
+    fn wake_for(&self, sched: &Scheduler, at: i64) -> i64 {
+        if self.queue.len() > 1 { at.saturating_add(sched.options().timer_slack) } else { at }
+    }
+
     fn program(&mut self, sched: &Scheduler, at: i64) {
-        let at = at.saturating_add(sched.options().timer_slack);
+        let at = self.wake_for(sched, at);
         if at != self.programmed {
             sched.reactor().arm_timer(at);
             self.programmed = at;
@@ -172,7 +179,7 @@ impl Clockwork {
                     sched.reactor().interrupt();
                 }
             } else if let Some(at) = self.queue.wake_at()
-                && at.saturating_add(sched.options().timer_slack) < self.programmed
+                && self.wake_for(sched, at) < self.programmed
             {
                 self.program(sched, at);
             }
@@ -378,8 +385,8 @@ impl Locked {
     }
 
     /// Adds a wait, a call that is not queued anywhere.
-    pub fn add_wait(&mut self, caller: &Caller, wait: NonNull<Op>) {
-        self.sched.work_started(caller);
+    pub fn add_wait(&mut self, wait: NonNull<Op>) {
+        self.sched.work_started();
         self.add_internal_wait(wait);
     }
 
@@ -396,7 +403,6 @@ impl Locked {
     /// Starts the periodic operation.
     pub fn start(
         &mut self,
-        caller: &Caller,
         first: i64,
         period: i64,
         callback: StatusFn,
@@ -405,7 +411,7 @@ impl Locked {
         if self.body().periodic.is_some() {
             return Err(Errno::BUSY);
         }
-        self.sched.work_started(caller);
+        self.sched.work_started();
         self.body().periodic = Some(Periodic { period, callback, user, due: false, ended: false });
         self.set_expiry(first);
         Ok(())

@@ -15,7 +15,6 @@ use crate::sys::errno::Errno;
 use crate::sys::{fd, socket};
 use libc::{c_int, c_void};
 use std::os::fd::RawFd;
-use std::ptr;
 
 /// How long an accept waits when the process or the system is out of fds or memory (H30).
 const BACKOFF: i64 = 100_000_000;
@@ -71,7 +70,8 @@ pub fn adopt(acceptor: Token, fd: RawFd) -> Result<(), Errno> {
         return Err(Errno::INVAL);
     }
     fd::set_nonblocking_cloexec(fd)?;
-    acceptor.attach(fd, false);
+    let trusts = trusts_short(socket::domain(fd)?, socket::protocol(fd)?);
+    acceptor.attach(fd, trusts);
     Ok(())
 }
 
@@ -87,7 +87,7 @@ pub fn accept(
     if !socket::is_listening(acceptor.fd()?)? {
         return Err(Errno::INVAL);
     }
-    let transfer = Transfer { data: ptr::null_mut(), length: 0, done: 0, total: 0 };
+    let transfer = Transfer::none();
     let kind = Kind::Accept { acceptance: &Streams, each };
     acceptor.begin(caller, Dir::Read, kind, transfer, Callback::Accept(callback), user)
 }
@@ -103,7 +103,8 @@ impl Acceptance for Streams {
         for _ in 0..FAILURES_PER_TURN {
             match socket::accept(listener_fd, address) {
                 Ok(fd) => {
-                    let trusts = trusts_short(address.family(), libc::IPPROTO_TCP);
+                    // Connections are of their listener's protocol.
+                    let trusts = listener.trusts_short();
                     return reserved.publish(listener.sched, kind::STREAM, fd, trusts).map_err(
                         |error| {
                             fd::close(fd);

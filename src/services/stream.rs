@@ -25,6 +25,8 @@ pub const EOF: i32 = -10001;
 
 /// Bytes that one operation moves before others have their turn (H34).
 const BYTES_PER_TURN: usize = 1 << 20;
+/// System calls that it makes before that.
+const CALLS_PER_TURN: u32 = 64;
 /// Buffers handed to one vectored system call.
 const VECTORS: usize = 64;
 
@@ -97,13 +99,9 @@ pub fn connect(
     let callback = Callback::Status(callback);
     let begun = match socket::connect(fd, address) {
         Ok(Connect::InProgress) => {
-            // Goes when the connect fails, so that the next one starts anew.
-            let kind = if opened {
-                Kind::OnceOrDrop(perform_connect)
-            } else {
-                Kind::Once(perform_connect)
-            };
-            let transfer = Transfer { data: ptr::null_mut(), length: 0, done: 0, total: 0 };
+            // A socket opened here goes when the connect fails, so that the next one starts anew.
+            let kind = Kind::Connect { perform: perform_connect, opened };
+            let transfer = Transfer::none();
             stream.begin(caller, Dir::Write, kind, transfer, callback, user)
         }
         Ok(Connect::Done) => {
@@ -115,6 +113,8 @@ pub fn connect(
             if opened {
                 stream.drop_fd();
             }
+            // From AF_UNIX, where the listener's queue is full. It is no promise that a later try succeeds.
+            let error = if error == Errno::AGAIN { Errno(libc::ECONNREFUSED) } else { error };
             return stream.begin_done(caller, Dir::Write, error.code(), callback, user);
         }
     };
@@ -129,7 +129,11 @@ fn perform_connect(fd: RawFd, _: &mut Transfer, _: bool) -> Outcome {
     let status = match socket::take_error(fd) {
         Ok(0) => match socket::peer_address(fd) {
             Ok(_) => 0,
-            Err(Errno::NOTCONN) => return Outcome::WouldBlock,
+            Err(Errno::NOTCONN) => match socket::poll(fd, libc::POLLOUT) {
+                // Somebody took the error out of the socket before.
+                Ok(found) if found & (libc::POLLERR | libc::POLLHUP) != 0 => -libc::ECONNREFUSED,
+                _ => return Outcome::WouldBlock,
+            },
             Err(error) => error.code(),
         },
         Ok(error) => -error,
@@ -160,7 +164,7 @@ impl Request {
         if isize::try_from(total).is_err() {
             return Err(Errno::INVAL);
         }
-        Ok(Transfer { data: self.data, length: self.length, done: 0, total })
+        Ok(Transfer { data: self.data, length: self.length, done: 0, total, skip: 0 })
     }
 
     fn sum(&self) -> Result<usize, Errno> {
@@ -216,7 +220,7 @@ pub fn try_now(stream: Token, dir: Dir, request: Request) -> Result<(i32, usize)
     let mut transfer = request.transfer()?;
     if transfer.total == 0 {
         stream.fd()?;
-        return Ok((0, 0));
+        return if stream.is_busy(dir) { Err(Errno::BUSY) } else { Ok((0, 0)) };
     }
     let status = stream.try_now(dir, request.perform(dir), &mut transfer)?;
     Ok((status, transfer.done))
@@ -240,7 +244,7 @@ pub fn wait(
         Dir::Read => perform_wait_read,
         Dir::Write => perform_wait_write,
     };
-    let transfer = Transfer { data: ptr::null_mut(), length: 0, done: 0, total: 0 };
+    let transfer = Transfer::none();
     handle.begin(caller, dir, Kind::Once(perform), transfer, Callback::Status(callback), user)
 }
 
@@ -282,6 +286,7 @@ fn step(
         Ok(0) if dir == Dir::Read => Err(Outcome::Done { status: EOF, drained: false }),
         Ok(count) => {
             transfer.done += count;
+            transfer.skip += count;
             Ok(count < asked)
         }
         Err(Errno::AGAIN) => Err(Outcome::WouldBlock),
@@ -294,7 +299,7 @@ fn step(
 fn some(
     transfer: &mut Transfer,
     dir: Dir,
-    call: impl Fn(&Transfer) -> (Result<usize, Errno>, usize),
+    call: impl Fn(&mut Transfer) -> (Result<usize, Errno>, usize),
 ) -> Outcome {
     let (moved, asked) = call(transfer);
     match step(transfer, moved, asked, dir) {
@@ -309,58 +314,67 @@ fn all(
     transfer: &mut Transfer,
     dir: Dir,
     trust: bool,
-    call: impl Fn(&Transfer) -> (Result<usize, Errno>, usize),
+    call: impl Fn(&mut Transfer) -> (Result<usize, Errno>, usize),
 ) -> Outcome {
     let start = transfer.done;
+    let mut calls = 0;
     loop {
+        calls += 1;
         let (moved, asked) = call(transfer);
         match step(transfer, moved, asked, dir) {
             Ok(short) if transfer.done == transfer.total => {
                 return Outcome::Done { status: 0, drained: short };
             }
             Ok(true) if trust => return Outcome::WouldBlock,
-            Ok(_) if transfer.done - start >= BYTES_PER_TURN => return Outcome::Yield,
+            Ok(_) if transfer.done - start >= BYTES_PER_TURN || calls >= CALLS_PER_TURN => {
+                return Outcome::Yield;
+            }
             Ok(_) => {}
             Err(outcome) => return outcome,
         }
     }
 }
 
-fn receive(fd: RawFd, transfer: &Transfer, limit: usize) -> (Result<usize, Errno>, usize) {
+fn receive(fd: RawFd, transfer: &mut Transfer, limit: usize) -> (Result<usize, Errno>, usize) {
     let asked = (transfer.total - transfer.done).min(limit);
     // SAFETY: the user's buffer, `total` bytes long, until the operation ends.
     (unsafe { transfer::recv(fd, transfer.data.cast::<u8>().add(transfer.done), asked) }, asked)
 }
 
-fn send(fd: RawFd, transfer: &Transfer, limit: usize) -> (Result<usize, Errno>, usize) {
+fn send(fd: RawFd, transfer: &mut Transfer, limit: usize) -> (Result<usize, Errno>, usize) {
     let asked = (transfer.total - transfer.done).min(limit);
     // SAFETY: as in `receive`.
     (unsafe { transfer::send(fd, transfer.data.cast::<u8>().add(transfer.done), asked) }, asked)
 }
 
-/// Calls `call` with the part of the user's `iovec`s that is still to be moved, as far as it fits.
+/// Calls `call` with the part of the user's `iovec`s that is still to be moved, as far as it fits. Those
+/// that were moved are left behind for good.
 fn vectored(
-    transfer: &Transfer,
+    transfer: &mut Transfer,
     call: impl FnOnce(&[iovec]) -> Result<usize, Errno>,
 ) -> (Result<usize, Errno>, usize) {
     let mut part = [iovec { iov_base: ptr::null_mut(), iov_len: 0 }; VECTORS];
     let mut used = 0;
     let mut asked = 0;
-    let mut skip = transfer.done;
-    for at in 0..transfer.length {
+    let mut at = 0;
+    while at < transfer.length {
         // SAFETY: the user promised an array of this length until the operation ends.
         let vector = unsafe { *transfer.data.cast::<iovec>().add(at) };
-        if skip >= vector.iov_len {
-            skip -= vector.iov_len;
+        if used == 0 && transfer.skip >= vector.iov_len {
+            transfer.skip -= vector.iov_len;
+            transfer.length -= 1;
+            // SAFETY: one past the end at the most.
+            transfer.data = unsafe { transfer.data.cast::<iovec>().add(1) }.cast();
             continue;
         }
+        let skip = if used == 0 { transfer.skip } else { 0 };
         let Some(slot) = part.get_mut(used) else { break };
         // SAFETY: within the buffer.
         slot.iov_base = unsafe { vector.iov_base.byte_add(skip) };
         slot.iov_len = vector.iov_len - skip;
         asked += slot.iov_len;
-        skip = 0;
         used += 1;
+        at += 1;
         if asked >= BYTES_PER_TURN {
             break;
         }
@@ -368,12 +382,12 @@ fn vectored(
     (call(part.get(..used).unwrap_or_default()), asked)
 }
 
-fn receive_vectored(fd: RawFd, transfer: &Transfer) -> (Result<usize, Errno>, usize) {
+fn receive_vectored(fd: RawFd, transfer: &mut Transfer) -> (Result<usize, Errno>, usize) {
     // SAFETY: the parts are the user's buffers.
     vectored(transfer, |part| unsafe { transfer::recv_vectored(fd, part) })
 }
 
-fn send_vectored(fd: RawFd, transfer: &Transfer) -> (Result<usize, Errno>, usize) {
+fn send_vectored(fd: RawFd, transfer: &mut Transfer) -> (Result<usize, Errno>, usize) {
     // SAFETY: as above.
     vectored(transfer, |part| unsafe { transfer::send_vectored(fd, part) })
 }

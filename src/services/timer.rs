@@ -54,7 +54,7 @@ pub fn wait(
     let call = new_call(caller, run_wait, callback, user)?;
     let begun = Timer::lock(timer).and_then(|mut timer| {
         timer.sched.check_open()?;
-        timer.add_wait(caller, call);
+        timer.add_wait(call);
         Ok(())
     });
     if begun.is_err() {
@@ -77,7 +77,6 @@ pub fn cancel_one(caller: &Caller, timer: Token) -> Result<usize, Errno> {
 
 /// Starts ticking.
 pub fn start(
-    caller: &Caller,
     timer: Token,
     first: i64,
     period: i64,
@@ -90,7 +89,7 @@ pub fn start(
     let mut timer = Timer::lock(timer)?;
     timer.sched.check_open()?;
     let at = timer.now().saturating_add(first);
-    timer.start(caller, at, period, callback, user)
+    timer.start(at, period, callback, user)
 }
 
 /// Stops ticking; 1 if it did.

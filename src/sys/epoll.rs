@@ -66,6 +66,11 @@ impl EventBuffer {
         Ok(EventBuffer { events, capacity, milliseconds_only: false })
     }
 
+    /// How many events it has room for.
+    pub fn capacity(&self) -> usize {
+        self.events.len()
+    }
+
     /// The first `count` events, each as the mask of what is ready and the data of the registration.
     #[inline]
     pub fn iter(&self, count: usize) -> impl Iterator<Item = (u32, u64)> + '_ {
