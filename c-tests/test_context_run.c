@@ -304,7 +304,7 @@ TEST(run_for_ends_although_a_callback_posts_without_end)
     CHECK_OK(weir_context_post(endless_context, post_again, &counter));
     CHECK_OK(weir_context_run_for(endless_context, 10 * CHECK_MS, &count));
     CHECK(now_ns() - begin >= 10 * CHECK_MS);
-    CHECK(count > 1);
+    CHECK(count > 0);
     CHECK_EQ(counter.calls, count);
     CHECK_EQ(weir_context_stopped(endless_context), 0);
     /* poll ends as well: what a callback posts is not always "ready" once more. */

@@ -32,8 +32,8 @@ static void post_one(weir_context *context)
 }
 
 /* Buffers of operations that outlive the call. */
-static char sink[64];
-static struct iovec sink_vector = {sink, sizeof sink};
+static _Thread_local char sink[64];
+static _Thread_local struct iovec sink_vector;
 static const struct iovec source_vector = {"vector", 6};
 
 static void every_context_function(weir_context *context, bool inside)
@@ -100,6 +100,7 @@ static void every_stream_function(weir_context *context)
     socklen_t length = sizeof address, size = sizeof(int);
     size_t bytes = 0;
     int pair[2], fd = -1, value = 0;
+    sink_vector = (struct iovec){sink, sizeof sink};
     CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
     CHECK_OK(weir_stream_adopt(stream, pair[0]));
     CHECK_OK(weir_stream_adopt(reader, pair[1]));

@@ -248,7 +248,7 @@ pub unsafe extern "C" fn weir_stream_read_some(
     callback: weir_io_callback,
     user: *mut c_void,
 ) -> c_int {
-    let request = Request { data: data, length: length, vectored: false, exact: false };
+    let request = Request { data, length, vectored: false, exact: false };
     transfer(stream, Dir::Read, request, callback, user)
 }
 
@@ -266,7 +266,7 @@ pub unsafe extern "C" fn weir_stream_read(
     callback: weir_io_callback,
     user: *mut c_void,
 ) -> c_int {
-    let request = Request { data: data, length: length, vectored: false, exact: true };
+    let request = Request { data, length, vectored: false, exact: true };
     transfer(stream, Dir::Read, request, callback, user)
 }
 
@@ -324,7 +324,7 @@ pub unsafe extern "C" fn weir_stream_write_some(
     callback: weir_io_callback,
     user: *mut c_void,
 ) -> c_int {
-    let request = Request { data: data.cast_mut(), length: length, vectored: false, exact: false };
+    let request = Request { data: data.cast_mut(), length, vectored: false, exact: false };
     transfer(stream, Dir::Write, request, callback, user)
 }
 
@@ -342,7 +342,7 @@ pub unsafe extern "C" fn weir_stream_write(
     callback: weir_io_callback,
     user: *mut c_void,
 ) -> c_int {
-    let request = Request { data: data.cast_mut(), length: length, vectored: false, exact: true };
+    let request = Request { data: data.cast_mut(), length, vectored: false, exact: true };
     transfer(stream, Dir::Write, request, callback, user)
 }
 
@@ -416,7 +416,7 @@ pub unsafe extern "C" fn weir_stream_try_read(
     length: usize,
     bytes: *mut usize,
 ) -> c_int {
-    let request = Request { data: data, length: length, vectored: false, exact: false };
+    let request = Request { data, length, vectored: false, exact: false };
     // SAFETY: promised by the caller.
     unsafe { try_now(stream, Dir::Read, request, bytes) }
 }
@@ -451,7 +451,7 @@ pub unsafe extern "C" fn weir_stream_try_write(
     length: usize,
     bytes: *mut usize,
 ) -> c_int {
-    let request = Request { data: data.cast_mut(), length: length, vectored: false, exact: false };
+    let request = Request { data: data.cast_mut(), length, vectored: false, exact: false };
     // SAFETY: promised by the caller.
     unsafe { try_now(stream, Dir::Write, request, bytes) }
 }
@@ -506,7 +506,8 @@ pub extern "C" fn weir_stream_wait(
 /// Thread: any; never blocks.
 #[unsafe(no_mangle)]
 pub extern "C" fn weir_stream_shutdown(stream: *mut weir_stream, how: c_int) -> c_int {
-    code(self::stream(stream).and_then(|token| service::shutdown(token, how)))
+    let caller = Caller::current();
+    code(self::stream(stream).and_then(|token| service::shutdown(&caller, token, how)))
 }
 
 /// Sets a named option, WEIR_OPT_....

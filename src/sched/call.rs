@@ -225,6 +225,9 @@ pub unsafe fn free_call(caller: &Caller, op: NonNull<Op>) -> (StatusFn, *mut c_v
 }
 
 /// Delivers a posted function; cancelled when the context is being destroyed.
+///
+/// # Safety
+/// As [`RunFn`]: `op` is a popped call.
 pub unsafe fn run_post(op: NonNull<Op>, frame: &Frame) {
     // SAFETY: popped by this thread; it came from the pool.
     let (callback, user) = unsafe { free_call(&Caller::of(frame), op) };
@@ -234,6 +237,9 @@ pub unsafe fn run_post(op: NonNull<Op>, frame: &Frame) {
 }
 
 /// Delivers a wait whose time has come; also when the context is destroyed before that.
+///
+/// # Safety
+/// As [`RunFn`]: `op` is a popped call.
 pub unsafe fn run_wait(op: NonNull<Op>, frame: &Frame) {
     // SAFETY: popped by this thread; it came from the pool.
     let (callback, user) = unsafe { free_call(&Caller::of(frame), op) };

@@ -4,6 +4,7 @@
 //! where `extern "C"` would be undefined. No lock is held and the op's object is already free for the
 //! next operation when a callback runs, so a callback may call every function of the library.
 #![allow(unsafe_code, reason = "calls the functions that the user gave")]
+#![allow(clippy::not_unsafe_ptr_arg_deref, reason = "pointers are handed on, not followed")]
 
 use super::frame::Frame;
 use libc::{c_int, c_void, sockaddr, socklen_t};

@@ -530,7 +530,6 @@ impl Locked {
         }
         let wanted = state.interest | wanted;
         let Some(token) = descriptor.head.token() else { return Err(Errno::BADF) };
-        #[expect(clippy::cast_possible_truncation, reason = "the upper half")]
         let epoch = (descriptor.word.load(Ordering::Relaxed) >> EPOCH) as u32;
         let data = event_data(token.index(), epoch);
         let epoll = sched.reactor().epoll();
@@ -644,6 +643,15 @@ impl Locked {
         let before = descriptor.word.fetch_or(dir.ready() | dir.want() | QUEUED, Ordering::AcqRel);
         if before & QUEUED == 0 {
             self.sched.post(caller, descriptor.op());
+        }
+    }
+
+    /// Has what is pending tried again, whatever the kernel tells of the fd.
+    pub fn nudge(&mut self, caller: &Caller) {
+        for dir in [Dir::Write, Dir::Read] {
+            if self.state.slot(dir).phase == Phase::Parked {
+                self.queue(caller, dir);
+            }
         }
     }
 

@@ -12,6 +12,9 @@ use super::op::{Op, OpQueue};
 use super::sync::{AtomicU64, Ordering};
 use std::ptr::{self, NonNull};
 
+#[cfg(all(test, loom))]
+mod models;
+
 const TAG_SHIFT: u32 = 48;
 const POINTER: u64 = (1 << TAG_SHIFT) - 1;
 
@@ -73,7 +76,8 @@ impl Inbox {
             // SAFETY: the poster owns the op until the exchange below publishes it.
             unsafe { op.as_ref() }.set_next(pointer(word));
             let next = now | op.as_ptr().expose_provenance() as u64;
-            match self.word.compare_exchange_weak(word, next, Ordering::SeqCst, Ordering::Relaxed) {
+            let order = if cfg!(weir_mutant_inbox) { Ordering::Relaxed } else { Ordering::SeqCst };
+            match self.word.compare_exchange_weak(word, next, order, Ordering::Relaxed) {
                 Ok(_) => return Some(word & POINTER == 0),
                 Err(changed) => word = changed,
             }

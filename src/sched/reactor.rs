@@ -90,7 +90,6 @@ impl Reactor {
                 INTERRUPT => {}
                 TIMER => found.timer = true,
                 _ => {
-                    #[expect(clippy::cast_possible_truncation, reason = "two halves")]
                     let (index, epoch) = (data as u32, (data >> 32) as u32);
                     if let Some(descriptor) = DESCRIPTORS.by_index(index)
                         && descriptor.ready(epoch, mask)

@@ -18,6 +18,9 @@ use std::cell::Cell;
 use std::ptr::NonNull;
 use std::time::{Duration, Instant};
 
+#[cfg(all(test, loom))]
+pub mod models;
+
 /// Handlers that may run between two visits to the kernel while more are queued.
 const HANDLERS_PER_TURN: u32 = 512;
 /// A visit is due earlier once this much time has passed. Checked at a stride, see [`Pace`].
@@ -33,7 +36,7 @@ const HANDLERS_PER_POLL: usize = 65_536;
 pub enum Step {
     /// Run this op. `assisted` says whether another thread could take what is left in the queue.
     Op(NonNull<Op>, bool),
-    /// Make a reactor turn, then call [`RunQueue::turn_done`].
+    /// Make a reactor turn, which begins with [`RunQueue::turn`].
     Turn {
         /// Nothing else is left to do, so the turn may block.
         block: bool,
@@ -41,6 +44,18 @@ pub enum Step {
     /// Leave run.
     Done,
 }
+
+/// The time. It stands still in a model, each execution of which must go the same way.
+#[inline]
+fn now() -> Instant {
+    #[cfg(loom)]
+    return *once_cell::sync::Lazy::force(&MODEL_TIME);
+    #[cfg(not(loom))]
+    Instant::now()
+}
+
+#[cfg(loom)]
+static MODEL_TIME: once_cell::sync::Lazy<Instant> = once_cell::sync::Lazy::new(Instant::now);
 
 /// How long a run function stays.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -101,7 +116,7 @@ impl Stay {
     fn expired(&self) -> bool {
         match self.limit {
             Limit::Forever => false,
-            Limit::Until(at) => Instant::now() >= at,
+            Limit::Until(at) => now() >= at,
             Limit::Poll => true,
         }
     }
@@ -154,7 +169,7 @@ impl Pace {
             self.until_check -= 1;
             return false;
         }
-        let now = Instant::now();
+        let now = now();
         let spent = now - *self.since.get_or_insert(now);
         let quick = spent < QUICK_HANDLER * self.handlers.max(1);
         self.stride = if quick { (self.stride * 2).min(MAX_STRIDE) } else { 1 };
@@ -242,7 +257,9 @@ impl RunQueue {
     /// True when a thread, or a host that embeds the context, may be asleep. SeqCst, see above.
     #[inline]
     pub fn has_sleepers(&self) -> bool {
-        self.sleepers.load(Ordering::SeqCst) > 0
+        let order =
+            if cfg!(weir_mutant_h02_relaxed) { Ordering::Relaxed } else { Ordering::SeqCst };
+        self.sleepers.load(order) > 0
     }
 
     /// Moves what was posted to the queue. Posts are counted as work here, many at once.
@@ -340,7 +357,9 @@ impl RunQueue {
         shared.inside -= 1;
         self.drain(&shared);
         let waiters = shared.wakeup.has_waiters() && !shared.queue.is_empty();
-        if waiters || self.has_handlers(&shared) {
+        if cfg!(weir_mutant_h05) {
+            // The role is put back, and nobody hears of it.
+        } else if waiters || self.has_handlers(&shared) {
             self.wake_one(&mut shared, interrupt);
         } else if !shared.deferred.is_empty() {
             self.wake_reactor(&mut shared, interrupt);
@@ -415,7 +434,8 @@ impl RunQueue {
                     stay.taken.set(stay.taken.get() + 1);
                     // Cascade: who takes one wakes the next while there is more.
                     let more = !shared.queue.is_empty();
-                    let assisted = !more || self.wake_one(shared, &interrupt);
+                    let assisted =
+                        !more || (!cfg!(weir_mutant_cascade) && self.wake_one(shared, &interrupt));
                     return Step::Op(op, assisted);
                 }
                 None => {
@@ -476,14 +496,14 @@ impl RunQueue {
         let mut block = !more && !stay.expired();
         if block {
             self.sleepers.fetch_add(1, Ordering::SeqCst);
-            if !self.inbox.is_empty() {
+            if !cfg!(weir_mutant_h02_late) && !self.inbox.is_empty() {
                 self.sleepers.fetch_sub(1, Ordering::SeqCst);
                 self.drain(shared);
                 block = false;
             }
         }
         shared.role = if block { Role::Blocking } else { Role::Turning };
-        shared.interrupted = false;
+        shared.interrupted &= cfg!(weir_mutant_h02_clear);
         shared.deferred_released = false;
         shared.pace.visit();
         stay.turned.set(true);
@@ -493,14 +513,19 @@ impl RunQueue {
         Some(Step::Turn { block })
     }
 
+    /// The role, for the thread that was told to make a turn.
+    pub fn turn(&self) -> Turn<'_> {
+        Turn { run_queue: self, ready: OpQueue::new() }
+    }
+
     /// The turn is over, however it ended (H06): queues what it made ready, then the sentinel.
-    pub fn turn_done(&self, ready: &OpQueue) {
+    fn turn_done(&self, ready: &OpQueue) {
         let mut shared = self.shared.lock();
         if shared.role == Role::Blocking {
             self.sleepers.fetch_sub(1, Ordering::SeqCst);
         }
         shared.role = Role::Queued;
-        shared.interrupted = false;
+        shared.interrupted &= cfg!(weir_mutant_h02_clear);
         shared.queue.append(ready);
         shared.queue.push(self.sentinel.as_ptr());
     }
@@ -548,7 +573,8 @@ impl RunQueue {
 
     /// Gets the blocking reactor back, or the host of an embedded context; false when neither sleeps.
     fn wake_reactor(&self, shared: &mut Shared, interrupt: impl FnOnce()) -> bool {
-        let asleep = shared.role == Role::Blocking || (shared.inside == 0 && self.embedded());
+        let host = !cfg!(weir_mutant_h71) && shared.inside == 0 && self.embedded();
+        let asleep = shared.role == Role::Blocking || host;
         if asleep && !shared.interrupted {
             shared.interrupted = true;
             interrupt();
@@ -564,8 +590,10 @@ impl RunQueue {
     fn stop_locked(&self, shared: &mut Shared, interrupt: impl FnOnce()) {
         shared.stopped = true;
         self.halted.store(true, Ordering::Relaxed);
-        shared.wakeup.signal_all(&self.condvar);
-        if shared.role == Role::Blocking {
+        if !cfg!(weir_mutant_stop_waiter) {
+            shared.wakeup.signal_all(&self.condvar);
+        }
+        if !cfg!(weir_mutant_stop_reactor) && shared.role == Role::Blocking {
             self.wake_reactor(shared, interrupt);
         }
     }
@@ -647,5 +675,21 @@ impl RunQueue {
         self.embedded.store(false, Ordering::Relaxed);
         self.sleepers.store(0, Ordering::SeqCst);
         self.work.store(0, Ordering::Relaxed);
+    }
+}
+
+/// The reactor's role, given back on every way out of the turn.
+pub struct Turn<'a> {
+    run_queue: &'a RunQueue,
+    /// What the turn makes ready.
+    pub ready: OpQueue,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if cfg!(weir_mutant_h06) && self.ready.is_empty() {
+            return;
+        }
+        self.run_queue.turn_done(&self.ready);
     }
 }

@@ -12,7 +12,7 @@ use super::reactor::Reactor;
 use super::run_queue::{Limit, RunQueue, Stay, Step};
 use super::sync::{AtomicBool, AtomicI64, AtomicUsize, Ordering, yield_now};
 use super::table::{Entry, Head, Table, Token};
-use super::timers::Timers;
+use super::timers::{Host, Timers};
 use crate::sys::clock;
 use crate::sys::epoll::Timeout;
 use crate::sys::errno::Errno;
@@ -122,6 +122,32 @@ pub enum Count {
     All,
 }
 
+impl Host for Scheduler {
+    fn is_manual(&self) -> bool {
+        self.options().manual_clock
+    }
+
+    fn slack(&self) -> i64 {
+        self.options().timer_slack
+    }
+
+    fn monotonic(&self) -> i64 {
+        clock::monotonic()
+    }
+
+    fn has_sleepers(&self) -> bool {
+        self.run_queue.has_sleepers()
+    }
+
+    fn arm(&self, at: i64) {
+        self.reactor().arm_timer(at);
+    }
+
+    fn interrupt(&self) {
+        self.reactor().interrupt();
+    }
+}
+
 impl Scheduler {
     /// Makes a context.
     pub fn create(options: Options) -> Result<Token, Errno> {
@@ -194,11 +220,6 @@ impl Scheduler {
     /// The inline budget's limits.
     pub fn limits(&self) -> Limits {
         self.core().options.budget
-    }
-
-    /// True when somebody may be asleep who must hear of an earlier timer.
-    pub fn has_sleepers(&self) -> bool {
-        self.run_queue.has_sleepers()
     }
 
     /// Counts an operation that other threads may end from now on.
@@ -485,7 +506,7 @@ impl Scheduler {
 
     /// One turn of the reactor. The role goes back into the queue however it ends (H06).
     fn turn(&self, block: bool, stay: &Stay) -> Result<(), Errno> {
-        let turn = Turn { sched: self, ready: OpQueue::new() };
+        let turn = self.run_queue.turn();
         // After the role was taken and before the kernel is asked: a timer made earlier from here on
         // finds a sleeper and programs the timerfd itself (H01).
         let due = self.timers.flush(self, block);
@@ -583,17 +604,5 @@ impl Drop for Inside<'_> {
             sched.arm_for_host();
         }
         sched.run_queue.leave(private, || sched.reactor().interrupt());
-    }
-}
-
-/// The reactor's role, given back on every way out of the turn.
-struct Turn<'a> {
-    sched: &'a Scheduler,
-    ready: OpQueue,
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        self.sched.run_queue.turn_done(&self.ready);
     }
 }

@@ -4,8 +4,8 @@
 //! ships. Under `--cfg loom` the same names stand for loom's types, with parking_lot's signatures:
 //! no poisoning, and condition variables that take the guard by reference.
 //!
-//! Two things differ under loom: `new` is not `const`, and a timed wait never times out (loom has
-//! no clock), so a model must not need a time-out in order to end.
+//! Two things differ under loom: `new` is not `const`, and a timed wait times out where the deadline
+//! has passed already, else never (loom has no clock).
 
 #[cfg(not(loom))]
 pub use native::*;
@@ -144,12 +144,12 @@ mod modelled {
 
     /// How a timed wait ended.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-    pub struct WaitTimeoutResult(());
+    pub struct WaitTimeoutResult(bool);
 
     impl WaitTimeoutResult {
-        /// Always false: a modelled wait ends only when notified.
+        /// True when the deadline had passed before the wait.
         pub fn timed_out(self) -> bool {
-            false
+            self.0
         }
     }
 
@@ -171,14 +171,17 @@ mod modelled {
             }
         }
 
-        /// As [`Condvar::wait`]: the deadline is never reached in a model.
+        /// As [`Condvar::wait`]; a deadline that lies ahead is never reached in a model.
         pub fn wait_until<T>(
             &self,
             guard: &mut MutexGuard<'_, T>,
-            _deadline: Instant,
+            deadline: Instant,
         ) -> WaitTimeoutResult {
-            self.wait(guard);
-            WaitTimeoutResult(())
+            let passed = deadline <= Instant::now();
+            if !passed {
+                self.wait(guard);
+            }
+            WaitTimeoutResult(passed)
         }
 
         /// Wakes one waiter.

@@ -94,10 +94,19 @@ pub fn connect(
         open_locked(&mut stream, address.family())?;
     }
     let fd = stream.fd()?;
+    let callback = Callback::Status(callback);
+    if !opened && socket::peer_address(fd).is_ok() {
+        // The kernel says so only at the second time.
+        return stream.begin_done(caller, Dir::Write, -libc::EISCONN, callback, user);
+    }
     // H20: an edge from before the connect says nothing of it.
     stream.forget_ready(Dir::Write);
-    let callback = Callback::Status(callback);
-    let begun = match socket::connect(fd, address) {
+    let connected = match socket::connect(fd, address) {
+        // The failure of an earlier connect, told once more; the socket is as new after that.
+        Err(Errno(libc::ECONNABORTED)) if !opened => socket::connect(fd, address),
+        first => first,
+    };
+    let begun = match connected {
         Ok(Connect::InProgress) => {
             // A socket opened here goes when the connect fails, so that the next one starts anew.
             let kind = Kind::Connect { perform: perform_connect, opened };
@@ -249,11 +258,15 @@ pub fn wait(
 }
 
 /// Ends one or both directions of the connection.
-pub fn shutdown(stream: Token, how: c_int) -> Result<(), Errno> {
+pub fn shutdown(caller: &Caller, stream: Token, how: c_int) -> Result<(), Errno> {
     if !matches!(how, libc::SHUT_RD | libc::SHUT_WR | libc::SHUT_RDWR) {
         return Err(Errno::INVAL);
     }
-    socket::shutdown(Descriptor::lock(stream)?.fd()?, how)
+    let mut stream = Descriptor::lock(stream)?;
+    socket::shutdown(stream.fd()?, how)?;
+    // Of an AF_UNIX socket epoll does not tell a pending write that it can only fail now.
+    stream.nudge(caller);
+    Ok(())
 }
 
 fn perform_wait_read(fd: RawFd, _: &mut Transfer, _: bool) -> Outcome {

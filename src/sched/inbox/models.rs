@@ -1,0 +1,115 @@
+//! loom model of the inbox. Run: `scripts/loom`; what it must find: `scripts/mutants`.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use super::super::op::{Op, OpQueue};
+use super::super::run_queue::models::check;
+use super::super::sync::Mutex;
+use super::{Inbox, Tag};
+use loom::cell::UnsafeCell;
+use loom::thread;
+
+/// Two producers of two ops each.
+const PRODUCERS: usize = 2;
+const EACH: usize = 2;
+
+struct Item {
+    op: Op,
+    /// Written by the producer; loom sees it if the inbox does not order that before the drainer's read.
+    payload: UnsafeCell<usize>,
+}
+
+struct Shared {
+    inbox: Inbox,
+    /// The run queue's lock.
+    queue: Mutex<OpQueue>,
+    items: Vec<Item>,
+}
+
+// SAFETY: payloads are ordered by the inbox; loom checks each access.
+unsafe impl Sync for Shared {}
+
+impl Shared {
+    /// Pushes a producer's items; how many pushes were told that the inbox was empty.
+    fn produce(&self, producer: usize, tag: Tag) -> usize {
+        let mut found_empty = 0;
+        for index in producer * EACH..(producer + 1) * EACH {
+            let item = &self.items[index];
+            // SAFETY: not pushed yet.
+            item.payload.with_mut(|payload| unsafe { *payload = index + 1 });
+            found_empty += usize::from(self.inbox.push(item.op.as_ptr(), Some(tag)).unwrap());
+        }
+        found_empty
+    }
+
+    /// Takes what is there; adds the numbers of the items to `seen`, and says if there was any.
+    fn drain(&self, seen: &mut Vec<usize>) -> usize {
+        let queue = self.queue.lock();
+        let count = self.inbox.drain_into(&queue);
+        let before = seen.len();
+        while let Some(op) = queue.pop() {
+            let index = self.items.iter().position(|item| item.op.as_ptr() == op).unwrap();
+            // SAFETY: taken by this thread.
+            assert_eq!(self.items[index].payload.with(|payload| unsafe { *payload }), index + 1);
+            seen.push(index);
+        }
+        assert_eq!(seen.len() - before, usize::try_from(count).unwrap());
+        usize::from(count > 0)
+    }
+}
+
+/// Nothing is lost or doubled, each producer's ops come in its order, and just the pushes that found
+/// the inbox empty are told so: one for each chain that is taken.
+#[test]
+fn loom_inbox_keeps_order_and_loses_nothing() {
+    check(3, || {
+        let item = |_| Item { op: Op::new(|_, _| {}), payload: UnsafeCell::new(0) };
+        let shared: &Shared = Box::leak(Box::new(Shared {
+            inbox: Inbox::new(),
+            queue: Mutex::new(OpQueue::new()),
+            items: (0..PRODUCERS * EACH).map(item).collect(),
+        }));
+        let tag = Tag::of_generation(7);
+        shared.inbox.open(tag);
+        let producers = [0, 1].map(|index| thread::spawn(move || shared.produce(index, tag)));
+        let mut seen = Vec::new();
+        let mut chains = shared.drain(&mut seen) + shared.drain(&mut seen);
+        let found_empty: usize = producers.map(|producer| producer.join().unwrap()).iter().sum();
+        chains += shared.drain(&mut seen);
+        assert!(shared.inbox.is_empty());
+        assert_eq!(found_empty, chains);
+        for producer in 0..PRODUCERS {
+            let of_producer: Vec<usize> =
+                seen.iter().copied().filter(|index| index / EACH == producer).collect();
+            let expected: Vec<usize> = (producer * EACH..(producer + 1) * EACH).collect();
+            assert_eq!(of_producer, expected);
+        }
+        assert_eq!(seen.len(), PRODUCERS * EACH);
+    });
+}
+
+/// Close races with pushes: an op is either refused or taken, and after the close, or under the next
+/// tag, every push is refused.
+#[test]
+fn loom_inbox_close_takes_or_refuses() {
+    check(3, || {
+        let item = |_| Item { op: Op::new(|_, _| {}), payload: UnsafeCell::new(0) };
+        let shared: &Shared = Box::leak(Box::new(Shared {
+            inbox: Inbox::new(),
+            queue: Mutex::new(OpQueue::new()),
+            items: (0..2).map(item).collect(),
+        }));
+        let tag = Tag::of_generation(7);
+        shared.inbox.open(tag);
+        let producer =
+            thread::spawn(move || shared.inbox.push(shared.items[0].op.as_ptr(), Some(tag)));
+        let queue = OpQueue::new();
+        let taken = shared.inbox.close(&queue);
+        shared.inbox.open(Tag::of_generation(8));
+        let pushed = producer.join().unwrap();
+        assert_eq!(pushed.is_some(), taken == 1);
+        assert_eq!(queue.pop().is_some(), taken == 1);
+        assert!(shared.inbox.push(shared.items[1].op.as_ptr(), Some(tag)).is_none());
+        assert!(shared.inbox.is_empty());
+    });
+}
