@@ -44,6 +44,26 @@ static void surprised_accept(int status, weir_stream *peer, const struct sockadd
     surprised(status, user);
 }
 
+static void expected(int status, void *user)
+{
+    (void)status;
+    (void)user;
+}
+
+static void expected_io(int status, size_t bytes, void *user)
+{
+    (void)bytes;
+    expected(status, user);
+}
+
+static void expected_accept(int status, weir_stream *peer, const struct sockaddr *address, socklen_t length, void *user)
+{
+    (void)address;
+    (void)length;
+    (void)peer;
+    expected(status, user);
+}
+
 /* Where the calls write their results; all of it keeps its pattern where a call fails. */
 static union {
     void *pointer;
@@ -58,6 +78,7 @@ static socklen_t out_length;
 static char buffer[64];
 static struct iovec vectors[2] = {{buffer, 3}, {buffer + 3, 5}};
 static struct where target; /* of connects and binds */
+static const int one = 1;
 
 static void prepare(void)
 {
@@ -79,14 +100,1203 @@ static void check_nothing_written(const char *name)
     CHECK_EQ(out_length, 4);
 }
 
-/* ---- one call of each function: with good arguments, but for the handle, which is given */
+/* ---- a call of each function, good but for the handle */
 
-#define CALL(name, ...)                                                                                                \
-    static int call_##name(void *handle)                                                                               \
-    {                                                                                                                  \
-        (void)handle;                                                                                                  \
-        return weir_##name(__VA_ARGS__);                                                                               \
-    }
 #define OUT(type) ((type *)(void *)&out)
 
-CALL(version_string, ) /* returns a pointer: see below */
+static int call_acceptor_accept(void *handle)
+{
+    return weir_acceptor_accept((weir_acceptor *)handle, expected_accept, NULL);
+}
+
+static int call_acceptor_accept_each(void *handle)
+{
+    return weir_acceptor_accept_each((weir_acceptor *)handle, expected_accept, NULL);
+}
+
+static int call_acceptor_adopt(void *handle)
+{
+    return weir_acceptor_adopt((weir_acceptor *)handle, 0);
+}
+
+static int call_acceptor_bind(void *handle)
+{
+    return weir_acceptor_bind((weir_acceptor *)handle, AT(&target));
+}
+
+static int call_acceptor_bind_to_device(void *handle)
+{
+    return weir_acceptor_bind_to_device((weir_acceptor *)handle, "");
+}
+
+static int call_acceptor_cancel(void *handle)
+{
+    return weir_acceptor_cancel((weir_acceptor *)handle, OUT(size_t));
+}
+
+static int call_acceptor_close(void *handle)
+{
+    return weir_acceptor_close((weir_acceptor *)handle);
+}
+
+static int call_acceptor_context(void *handle)
+{
+    return weir_acceptor_context((weir_acceptor *)handle, OUT(weir_context *));
+}
+
+static int call_acceptor_create(void *handle)
+{
+    return weir_acceptor_create((weir_context *)handle, OUT(weir_acceptor *));
+}
+
+static int call_acceptor_fd(void *handle)
+{
+    return weir_acceptor_fd((weir_acceptor *)handle, OUT(int));
+}
+
+static int call_acceptor_get(void *handle)
+{
+    return weir_acceptor_get((weir_acceptor *)handle, WEIR_OPT_KEEP_ALIVE, OUT(int));
+}
+
+static int call_acceptor_get_option(void *handle)
+{
+    return weir_acceptor_get_option((weir_acceptor *)handle, SOL_SOCKET, SO_KEEPALIVE, OUT(int), &out_length);
+}
+
+static int call_acceptor_listen(void *handle)
+{
+    return weir_acceptor_listen((weir_acceptor *)handle, 4);
+}
+
+static int call_acceptor_local_address(void *handle)
+{
+    return weir_acceptor_local_address((weir_acceptor *)handle, OUT(struct sockaddr_storage), &out_length);
+}
+
+static int call_acceptor_open(void *handle)
+{
+    return weir_acceptor_open((weir_acceptor *)handle, AF_INET);
+}
+
+static int call_acceptor_release(void *handle)
+{
+    return weir_acceptor_release((weir_acceptor *)handle, OUT(int));
+}
+
+static int call_acceptor_set(void *handle)
+{
+    return weir_acceptor_set((weir_acceptor *)handle, WEIR_OPT_KEEP_ALIVE, 1);
+}
+
+static int call_acceptor_set_option(void *handle)
+{
+    return weir_acceptor_set_option((weir_acceptor *)handle, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one);
+}
+
+static int call_acceptor_wait(void *handle)
+{
+    return weir_acceptor_wait((weir_acceptor *)handle, expected, NULL);
+}
+
+static int call_address_format(void *handle)
+{
+    (void)handle;
+    return weir_address_format(AT(&target), OUT(char), sizeof out);
+}
+
+static int call_address_parse(void *handle)
+{
+    (void)handle;
+    return weir_address_parse("127.0.0.1:80", OUT(struct sockaddr_storage), &out_length);
+}
+
+static int call_context_advance(void *handle)
+{
+    return weir_context_advance((weir_context *)handle, 1);
+}
+
+static int call_context_create(void *handle)
+{
+    (void)handle;
+    return weir_context_create(NULL, OUT(weir_context *));
+}
+
+static int call_context_defer(void *handle)
+{
+    return weir_context_defer((weir_context *)handle, expected, NULL);
+}
+
+static int call_context_destroy(void *handle)
+{
+    return weir_context_destroy((weir_context *)handle);
+}
+
+static int call_context_dispatch(void *handle)
+{
+    return weir_context_dispatch((weir_context *)handle, expected, NULL);
+}
+
+static int call_context_fd(void *handle)
+{
+    return weir_context_fd((weir_context *)handle, OUT(int));
+}
+
+static int call_context_now(void *handle)
+{
+    return weir_context_now((weir_context *)handle, OUT(int64_t));
+}
+
+static int call_context_poll(void *handle)
+{
+    return weir_context_poll((weir_context *)handle, OUT(size_t));
+}
+
+static int call_context_poll_one(void *handle)
+{
+    return weir_context_poll_one((weir_context *)handle, OUT(size_t));
+}
+
+static int call_context_post(void *handle)
+{
+    return weir_context_post((weir_context *)handle, expected, NULL);
+}
+
+static int call_context_restart(void *handle)
+{
+    return weir_context_restart((weir_context *)handle);
+}
+
+static int call_context_run(void *handle)
+{
+    return weir_context_run((weir_context *)handle, OUT(size_t));
+}
+
+static int call_context_run_for(void *handle)
+{
+    return weir_context_run_for((weir_context *)handle, 1000, OUT(size_t));
+}
+
+static int call_context_run_one(void *handle)
+{
+    return weir_context_run_one((weir_context *)handle, OUT(size_t));
+}
+
+static int call_context_run_until(void *handle)
+{
+    return weir_context_run_until((weir_context *)handle, 1000, OUT(size_t));
+}
+
+static int call_context_running_in_this_thread(void *handle)
+{
+    return weir_context_running_in_this_thread((weir_context *)handle);
+}
+
+static int call_context_stop(void *handle)
+{
+    return weir_context_stop((weir_context *)handle);
+}
+
+static int call_context_stopped(void *handle)
+{
+    return weir_context_stopped((weir_context *)handle);
+}
+
+static int call_context_wait_one(void *handle)
+{
+    return weir_context_wait_one((weir_context *)handle, 1000, OUT(size_t));
+}
+
+static int call_context_work_begin(void *handle)
+{
+    return weir_context_work_begin((weir_context *)handle);
+}
+
+static int call_context_work_end(void *handle)
+{
+    return weir_context_work_end((weir_context *)handle);
+}
+
+static int call_error_name(void *handle)
+{
+    (void)handle;
+    return weir_error_name(INT_MIN)[0] == 0;
+}
+
+static int call_stream_adopt(void *handle)
+{
+    return weir_stream_adopt((weir_stream *)handle, 0);
+}
+
+static int call_stream_bind(void *handle)
+{
+    return weir_stream_bind((weir_stream *)handle, AT(&target));
+}
+
+static int call_stream_bind_to_device(void *handle)
+{
+    return weir_stream_bind_to_device((weir_stream *)handle, "");
+}
+
+static int call_stream_cancel(void *handle)
+{
+    return weir_stream_cancel((weir_stream *)handle, OUT(size_t));
+}
+
+static int call_stream_close(void *handle)
+{
+    return weir_stream_close((weir_stream *)handle);
+}
+
+static int call_stream_connect(void *handle)
+{
+    return weir_stream_connect((weir_stream *)handle, AT(&target), expected, NULL);
+}
+
+static int call_stream_context(void *handle)
+{
+    return weir_stream_context((weir_stream *)handle, OUT(weir_context *));
+}
+
+static int call_stream_create(void *handle)
+{
+    return weir_stream_create((weir_context *)handle, OUT(weir_stream *));
+}
+
+static int call_stream_fd(void *handle)
+{
+    return weir_stream_fd((weir_stream *)handle, OUT(int));
+}
+
+static int call_stream_get(void *handle)
+{
+    return weir_stream_get((weir_stream *)handle, WEIR_OPT_KEEP_ALIVE, OUT(int));
+}
+
+static int call_stream_get_option(void *handle)
+{
+    return weir_stream_get_option((weir_stream *)handle, SOL_SOCKET, SO_KEEPALIVE, OUT(int), &out_length);
+}
+
+static int call_stream_local_address(void *handle)
+{
+    return weir_stream_local_address((weir_stream *)handle, OUT(struct sockaddr_storage), &out_length);
+}
+
+static int call_stream_open(void *handle)
+{
+    return weir_stream_open((weir_stream *)handle, AF_INET);
+}
+
+static int call_stream_read(void *handle)
+{
+    return weir_stream_read((weir_stream *)handle, buffer, 8, expected_io, NULL);
+}
+
+static int call_stream_read_some(void *handle)
+{
+    return weir_stream_read_some((weir_stream *)handle, buffer, 8, expected_io, NULL);
+}
+
+static int call_stream_readv(void *handle)
+{
+    return weir_stream_readv((weir_stream *)handle, vectors, 2, expected_io, NULL);
+}
+
+static int call_stream_readv_some(void *handle)
+{
+    return weir_stream_readv_some((weir_stream *)handle, vectors, 2, expected_io, NULL);
+}
+
+static int call_stream_release(void *handle)
+{
+    return weir_stream_release((weir_stream *)handle, OUT(int));
+}
+
+static int call_stream_remote_address(void *handle)
+{
+    return weir_stream_remote_address((weir_stream *)handle, OUT(struct sockaddr_storage), &out_length);
+}
+
+static int call_stream_set(void *handle)
+{
+    return weir_stream_set((weir_stream *)handle, WEIR_OPT_KEEP_ALIVE, 1);
+}
+
+static int call_stream_set_option(void *handle)
+{
+    return weir_stream_set_option((weir_stream *)handle, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one);
+}
+
+static int call_stream_shutdown(void *handle)
+{
+    return weir_stream_shutdown((weir_stream *)handle, WEIR_SHUTDOWN_WRITE);
+}
+
+static int call_stream_try_read(void *handle)
+{
+    return weir_stream_try_read((weir_stream *)handle, buffer, 8, OUT(size_t));
+}
+
+static int call_stream_try_readv(void *handle)
+{
+    return weir_stream_try_readv((weir_stream *)handle, vectors, 2, OUT(size_t));
+}
+
+static int call_stream_try_write(void *handle)
+{
+    return weir_stream_try_write((weir_stream *)handle, buffer, 8, OUT(size_t));
+}
+
+static int call_stream_try_writev(void *handle)
+{
+    return weir_stream_try_writev((weir_stream *)handle, vectors, 2, OUT(size_t));
+}
+
+static int call_stream_wait(void *handle)
+{
+    return weir_stream_wait((weir_stream *)handle, WEIR_WAIT_READ, expected, NULL);
+}
+
+static int call_stream_write(void *handle)
+{
+    return weir_stream_write((weir_stream *)handle, buffer, 8, expected_io, NULL);
+}
+
+static int call_stream_write_some(void *handle)
+{
+    return weir_stream_write_some((weir_stream *)handle, buffer, 8, expected_io, NULL);
+}
+
+static int call_stream_writev(void *handle)
+{
+    return weir_stream_writev((weir_stream *)handle, vectors, 2, expected_io, NULL);
+}
+
+static int call_stream_writev_some(void *handle)
+{
+    return weir_stream_writev_some((weir_stream *)handle, vectors, 2, expected_io, NULL);
+}
+
+static int call_strerror(void *handle)
+{
+    (void)handle;
+    return weir_strerror(INT_MIN)[0] == 0;
+}
+
+static int call_timer_cancel(void *handle)
+{
+    return weir_timer_cancel((weir_timer *)handle, OUT(size_t));
+}
+
+static int call_timer_cancel_one(void *handle)
+{
+    return weir_timer_cancel_one((weir_timer *)handle, OUT(size_t));
+}
+
+static int call_timer_close(void *handle)
+{
+    return weir_timer_close((weir_timer *)handle);
+}
+
+static int call_timer_context(void *handle)
+{
+    return weir_timer_context((weir_timer *)handle, OUT(weir_context *));
+}
+
+static int call_timer_create(void *handle)
+{
+    return weir_timer_create((weir_context *)handle, OUT(weir_timer *));
+}
+
+static int call_timer_expires_after(void *handle)
+{
+    return weir_timer_expires_after((weir_timer *)handle, 1);
+}
+
+static int call_timer_expires_at(void *handle)
+{
+    return weir_timer_expires_at((weir_timer *)handle, 1);
+}
+
+static int call_timer_expiry(void *handle)
+{
+    return weir_timer_expiry((weir_timer *)handle, OUT(int64_t));
+}
+
+static int call_timer_remaining(void *handle)
+{
+    return weir_timer_remaining((weir_timer *)handle, OUT(int64_t));
+}
+
+static int call_timer_start(void *handle)
+{
+    return weir_timer_start((weir_timer *)handle, 1, 1, expected, NULL);
+}
+
+static int call_timer_stop(void *handle)
+{
+    return weir_timer_stop((weir_timer *)handle, OUT(size_t));
+}
+
+static int call_timer_wait(void *handle)
+{
+    return weir_timer_wait((weir_timer *)handle, expected, NULL);
+}
+
+static int call_version(void *handle)
+{
+    (void)handle;
+    return weir_version() == 0;
+}
+
+static int call_version_string(void *handle)
+{
+    (void)handle;
+    return weir_version_string()[0] == 0;
+}
+
+/* The handle is dead when callbacks run in weir_context_destroy(), or nothing begins with it. */
+#define GONE INT_MIN
+
+struct row {
+    const char *name;
+    int kind; /* of the first argument */
+    int (*call)(void *handle);
+    int inside;  /* the result in a callback of a running context */
+    int stopped; /* the result outside, of a stopped context */
+    int ending;  /* the result in a callback of weir_context_destroy() */
+    bool no_more; /* nothing but the handle can be wrong */
+};
+
+static const struct row table[] = {
+    {"weir_acceptor_accept", ACCEPTOR, call_acceptor_accept, 0, 0, GONE, false},
+    {"weir_acceptor_accept_each", ACCEPTOR, call_acceptor_accept_each, 0, 0, GONE, false},
+    {"weir_acceptor_adopt", ACCEPTOR, call_acceptor_adopt, WEIR_EBUSY, WEIR_EBUSY, GONE, false},
+    {"weir_acceptor_bind", ACCEPTOR, call_acceptor_bind, WEIR_EINVAL, WEIR_EINVAL, GONE, false},
+    {"weir_acceptor_bind_to_device", ACCEPTOR, call_acceptor_bind_to_device, 0, 0, GONE, false},
+    {"weir_acceptor_cancel", ACCEPTOR, call_acceptor_cancel, 0, 0, GONE, true},
+    {"weir_acceptor_close", ACCEPTOR, call_acceptor_close, 0, 0, GONE, true},
+    {"weir_acceptor_context", ACCEPTOR, call_acceptor_context, 0, 0, GONE, false},
+    {"weir_acceptor_create", CONTEXT, call_acceptor_create, 0, 0, WEIR_ESHUTDOWN, false},
+    {"weir_acceptor_fd", ACCEPTOR, call_acceptor_fd, 0, 0, GONE, false},
+    {"weir_acceptor_get", ACCEPTOR, call_acceptor_get, 0, 0, GONE, false},
+    {"weir_acceptor_get_option", ACCEPTOR, call_acceptor_get_option, 0, 0, GONE, false},
+    {"weir_acceptor_listen", ACCEPTOR, call_acceptor_listen, 0, 0, GONE, false},
+    {"weir_acceptor_local_address", ACCEPTOR, call_acceptor_local_address, 0, 0, GONE, false},
+    {"weir_acceptor_open", ACCEPTOR, call_acceptor_open, WEIR_EBUSY, WEIR_EBUSY, GONE, false},
+    {"weir_acceptor_release", ACCEPTOR, call_acceptor_release, 0, 0, GONE, false},
+    {"weir_acceptor_set", ACCEPTOR, call_acceptor_set, 0, 0, GONE, false},
+    {"weir_acceptor_set_option", ACCEPTOR, call_acceptor_set_option, 0, 0, GONE, false},
+    {"weir_acceptor_wait", ACCEPTOR, call_acceptor_wait, 0, 0, GONE, false},
+    {"weir_address_format", NOTHING, call_address_format, 0, 0, 0, false},
+    {"weir_address_parse", NOTHING, call_address_parse, 0, 0, 0, false},
+    {"weir_context_advance", CONTEXT, call_context_advance, WEIR_EINVAL, WEIR_EINVAL, WEIR_EINVAL, false},
+    {"weir_context_create", NOTHING, call_context_create, 0, 0, 0, false},
+    {"weir_context_defer", CONTEXT, call_context_defer, 0, 0, WEIR_ESHUTDOWN, false},
+    {"weir_context_destroy", CONTEXT, call_context_destroy, WEIR_EBUSY, 0, WEIR_EBUSY, true},
+    {"weir_context_dispatch", CONTEXT, call_context_dispatch, 0, 0, WEIR_ESHUTDOWN, false},
+    {"weir_context_fd", CONTEXT, call_context_fd, 0, 0, WEIR_ESHUTDOWN, false},
+    {"weir_context_now", CONTEXT, call_context_now, 0, 0, 0, false},
+    {"weir_context_poll", CONTEXT, call_context_poll, 0, 0, WEIR_ESHUTDOWN, true},
+    {"weir_context_poll_one", CONTEXT, call_context_poll_one, 0, 0, WEIR_ESHUTDOWN, true},
+    {"weir_context_post", CONTEXT, call_context_post, 0, 0, WEIR_ESHUTDOWN, false},
+    {"weir_context_restart", CONTEXT, call_context_restart, 0, 0, WEIR_ESHUTDOWN, true},
+    {"weir_context_run", CONTEXT, call_context_run, 0, 0, WEIR_ESHUTDOWN, true},
+    {"weir_context_run_for", CONTEXT, call_context_run_for, 0, 0, WEIR_ESHUTDOWN, false},
+    {"weir_context_run_one", CONTEXT, call_context_run_one, 0, 0, WEIR_ESHUTDOWN, true},
+    {"weir_context_run_until", CONTEXT, call_context_run_until, 0, 0, WEIR_ESHUTDOWN, false},
+    {"weir_context_running_in_this_thread", CONTEXT, call_context_running_in_this_thread, 1, 0, 1, true},
+    {"weir_context_stop", CONTEXT, call_context_stop, 0, 0, 0, true},
+    {"weir_context_stopped", CONTEXT, call_context_stopped, 0, 1, 1, true},
+    {"weir_context_wait_one", CONTEXT, call_context_wait_one, 0, 0, WEIR_ESHUTDOWN, false},
+    {"weir_context_work_begin", CONTEXT, call_context_work_begin, 0, 0, WEIR_ESHUTDOWN, true},
+    {"weir_context_work_end", CONTEXT, call_context_work_end, WEIR_EINVAL, WEIR_EINVAL, WEIR_EINVAL, false},
+    {"weir_error_name", NOTHING, call_error_name, 0, 0, 0, false},
+    {"weir_stream_adopt", STREAM, call_stream_adopt, WEIR_EBUSY, WEIR_EBUSY, GONE, false},
+    {"weir_stream_bind", STREAM, call_stream_bind, WEIR_EINVAL, WEIR_EINVAL, GONE, false},
+    {"weir_stream_bind_to_device", STREAM, call_stream_bind_to_device, 0, 0, GONE, false},
+    {"weir_stream_cancel", STREAM, call_stream_cancel, 0, 0, GONE, true},
+    {"weir_stream_close", STREAM, call_stream_close, 0, 0, GONE, true},
+    {"weir_stream_connect", STREAM, call_stream_connect, 0, 0, GONE, false},
+    {"weir_stream_context", STREAM, call_stream_context, 0, 0, GONE, false},
+    {"weir_stream_create", CONTEXT, call_stream_create, 0, 0, WEIR_ESHUTDOWN, false},
+    {"weir_stream_fd", STREAM, call_stream_fd, 0, 0, GONE, false},
+    {"weir_stream_get", STREAM, call_stream_get, 0, 0, GONE, false},
+    {"weir_stream_get_option", STREAM, call_stream_get_option, 0, 0, GONE, false},
+    {"weir_stream_local_address", STREAM, call_stream_local_address, 0, 0, GONE, false},
+    {"weir_stream_open", STREAM, call_stream_open, WEIR_EBUSY, WEIR_EBUSY, GONE, false},
+    {"weir_stream_read", STREAM, call_stream_read, 0, 0, GONE, false},
+    {"weir_stream_read_some", STREAM, call_stream_read_some, 0, 0, GONE, false},
+    {"weir_stream_readv", STREAM, call_stream_readv, 0, 0, GONE, false},
+    {"weir_stream_readv_some", STREAM, call_stream_readv_some, 0, 0, GONE, false},
+    {"weir_stream_release", STREAM, call_stream_release, 0, 0, GONE, false},
+    {"weir_stream_remote_address", STREAM, call_stream_remote_address, 0, 0, GONE, false},
+    {"weir_stream_set", STREAM, call_stream_set, 0, 0, GONE, false},
+    {"weir_stream_set_option", STREAM, call_stream_set_option, 0, 0, GONE, false},
+    {"weir_stream_shutdown", STREAM, call_stream_shutdown, 0, 0, GONE, false},
+    {"weir_stream_try_read", STREAM, call_stream_try_read, 0, 0, GONE, false},
+    {"weir_stream_try_readv", STREAM, call_stream_try_readv, 0, 0, GONE, false},
+    {"weir_stream_try_write", STREAM, call_stream_try_write, 0, 0, GONE, false},
+    {"weir_stream_try_writev", STREAM, call_stream_try_writev, 0, 0, GONE, false},
+    {"weir_stream_wait", STREAM, call_stream_wait, 0, 0, GONE, false},
+    {"weir_stream_write", STREAM, call_stream_write, 0, 0, GONE, false},
+    {"weir_stream_write_some", STREAM, call_stream_write_some, 0, 0, GONE, false},
+    {"weir_stream_writev", STREAM, call_stream_writev, 0, 0, GONE, false},
+    {"weir_stream_writev_some", STREAM, call_stream_writev_some, 0, 0, GONE, false},
+    {"weir_strerror", NOTHING, call_strerror, 0, 0, 0, false},
+    {"weir_timer_cancel", TIMER, call_timer_cancel, 0, 0, GONE, true},
+    {"weir_timer_cancel_one", TIMER, call_timer_cancel_one, 0, 0, GONE, true},
+    {"weir_timer_close", TIMER, call_timer_close, 0, 0, GONE, true},
+    {"weir_timer_context", TIMER, call_timer_context, 0, 0, GONE, false},
+    {"weir_timer_create", CONTEXT, call_timer_create, 0, 0, WEIR_ESHUTDOWN, false},
+    {"weir_timer_expires_after", TIMER, call_timer_expires_after, 0, 0, GONE, false},
+    {"weir_timer_expires_at", TIMER, call_timer_expires_at, 0, 0, GONE, false},
+    {"weir_timer_expiry", TIMER, call_timer_expiry, 0, 0, GONE, false},
+    {"weir_timer_remaining", TIMER, call_timer_remaining, 0, 0, GONE, false},
+    {"weir_timer_start", TIMER, call_timer_start, 0, 0, GONE, false},
+    {"weir_timer_stop", TIMER, call_timer_stop, 0, 0, GONE, true},
+    {"weir_timer_wait", TIMER, call_timer_wait, 0, 0, GONE, false},
+    {"weir_version", NOTHING, call_version, 0, 0, 0, true},
+    {"weir_version_string", NOTHING, call_version_string, 0, 0, 0, true},
+};
+
+#define EACH_ROW(row) for (const struct row *row = table; row < table + sizeof table / sizeof *table; row++)
+
+static void make(struct fixture *fixture)
+{
+    int ends[2];
+    memset(fixture, 0, sizeof *fixture);
+    fixture->context = new_context();
+    fixture->timer = new_timer(fixture->context);
+    CHECK_OK(weir_timer_expires_after(fixture->timer, WEIR_FOREVER));
+    plain_pair(AF_INET, ends);
+    fixture->stream = adopted(fixture->context, ends[0]);
+    fixture->peer = ends[1];
+    fixture->empty_stream = new_stream(fixture->context);
+    fixture->acceptor = new_listener(fixture->context, AF_INET, 4, &fixture->where);
+    fixture->empty_acceptor = new_acceptor(fixture->context);
+    target = fixture->where;
+}
+
+static void *handle_of(const struct fixture *fixture, int kind)
+{
+    void *handles[HANDLES] = {NULL, fixture->context, fixture->timer, fixture->stream, fixture->acceptor};
+    return handles[kind];
+}
+
+static void unmake(struct fixture *fixture)
+{
+    int code = weir_context_destroy(fixture->context);
+    CHECK(code == 0 || code == WEIR_EBADF); /* the row destroyed it */
+    close(fixture->peer);
+}
+
+/* ---- the table against the library */
+
+TEST(every_function_is_in_the_table)
+{
+    FILE *file = fopen(WEIR_SYMBOLS_FILE, "r");
+    CHECK(file != NULL);
+    char line[128];
+    size_t known = 0, rows = sizeof table / sizeof *table;
+    while (fgets(line, sizeof line, file)) {
+        line[strcspn(line, "\r\n")] = 0;
+        if (line[0] == 0 || line[0] == '#')
+            continue;
+        bool found = false;
+        EACH_ROW(row)
+            found = found || strcmp(row->name, line) == 0;
+        if (!found)
+            check_fail(__FILE__, __LINE__, "%s has no row in the table of bad input", line);
+        known++;
+    }
+    fclose(file);
+    CHECK_EQ(known, rows);
+}
+
+/* ---- contract 5: bad handles */
+
+static void bad_handle(const struct row *row, void *handle, const char *what)
+{
+    prepare();
+    net_starting = true;
+    int code = row->call(handle);
+    net_starting = false;
+    if (code != WEIR_EBADF)
+        check_fail(__FILE__, __LINE__, "%s with %s handle %p gave %d (%s)", row->name, what, handle, code,
+                   weir_error_name(code));
+    check_nothing_written(row->name);
+}
+
+static uint64_t random_state = 0x9E3779B97F4A7C15u;
+
+static uint64_t random_bits(void)
+{
+    random_state ^= random_state << 13;
+    random_state ^= random_state >> 7;
+    random_state ^= random_state << 17;
+    return random_state;
+}
+
+TEST(bad_handles_are_ebadf_in_every_function)
+{
+    struct fixture live, dead;
+    void *stale[HANDLES];
+    int ahead = 0;
+    make(&dead);
+    for (int kind = 0; kind < HANDLES; kind++)
+        stale[kind] = handle_of(&dead, kind);
+    CHECK_OK(weir_timer_close(dead.timer));
+    CHECK_OK(weir_stream_close(dead.stream));
+    CHECK_OK(weir_acceptor_close(dead.acceptor));
+    unmake(&dead);
+    make(&live); /* which has the slots of the dead ones now, or some of them */
+    EACH_ROW(row) {
+        if (row->kind == NOTHING)
+            continue;
+        bad_handle(row, NULL, "a NULL");
+        for (int kind = CONTEXT; kind < HANDLES; kind++) {
+            bad_handle(row, stale[kind], "a stale");
+            if (kind != row->kind)
+                bad_handle(row, handle_of(&live, kind), "a wrong-type");
+        }
+        for (uintptr_t small = 1; small < 200; small++)
+            bad_handle(row, (void *)small, "a forged");
+        for (int i = 0; i < 500; i++)
+            bad_handle(row, (void *)(uintptr_t)random_bits(), "a forged");
+        bad_handle(row, (void *)UINTPTR_MAX, "a forged");
+        bad_handle(row, (void *)(UINTPTR_MAX >> 1), "a forged");
+        bad_handle(row, &live, "a forged");
+        bad_handle(row, (void *)&weir_version, "a forged");
+        bad_handle(row, &ahead, "a forged");
+    }
+    settle(live.context);
+    unmake(&live);
+}
+
+/* ---- the other arguments */
+
+static bool covered[sizeof table / sizeof *table];
+
+static void cover(const char *name)
+{
+    EACH_ROW(row) {
+        if (strcmp(row->name, name) == 0) {
+            covered[row - table] = true;
+            return;
+        }
+    }
+    check_fail(__FILE__, __LINE__, "%s is not in the table", name);
+}
+
+#define EXPECT(name, code, ...)                                                                                        \
+    do {                                                                                                               \
+        prepare();                                                                                                     \
+        cover("weir_" #name);                                                                                          \
+        START_CODE(weir_##name(__VA_ARGS__), code);                                                                    \
+        check_nothing_written("weir_" #name);                                                                          \
+    } while (0)
+
+static const size_t too_long[] = {(size_t)SSIZE_MAX + 1, SIZE_MAX};
+static const int64_t negative[] = {-1, INT64_MIN};
+
+static void context_arguments(struct fixture *f)
+{
+    weir_context *c = f->context;
+    EXPECT(context_create, WEIR_EINVAL, NULL, NULL);
+    EXPECT(context_fd, WEIR_EINVAL, c, NULL);
+    EXPECT(context_now, WEIR_EINVAL, c, NULL);
+    EXPECT(context_post, WEIR_EINVAL, c, NULL, f);
+    EXPECT(context_dispatch, WEIR_EINVAL, c, NULL, f);
+    EXPECT(context_defer, WEIR_EINVAL, c, NULL, f);
+    EXPECT(context_work_end, WEIR_EINVAL, c);
+    EXPECT(timer_create, WEIR_EINVAL, c, NULL);
+    EXPECT(stream_create, WEIR_EINVAL, c, NULL);
+    EXPECT(acceptor_create, WEIR_EINVAL, c, NULL);
+    for (int i = 0; i < 2; i++) {
+        EXPECT(context_run_for, WEIR_EINVAL, c, negative[i], OUT(size_t));
+        EXPECT(context_run_until, WEIR_EINVAL, c, negative[i], OUT(size_t));
+        EXPECT(context_wait_one, WEIR_EINVAL, c, negative[i], OUT(size_t));
+        EXPECT(context_advance, WEIR_EINVAL, c, negative[i]);
+    }
+    EXPECT(context_advance, WEIR_EINVAL, c, 1); /* the clock is not manual */
+    EXPECT(context_advance, WEIR_EINVAL, c, WEIR_FOREVER);
+    weir_context *manual = new_context_with(WEIR_CONTEXT_MANUAL_CLOCK, 0);
+    EXPECT(context_advance, WEIR_EINVAL, manual, -1);
+    CHECK_OK(weir_context_destroy(manual));
+}
+
+static void timer_arguments(struct fixture *f)
+{
+    weir_timer *t = f->timer;
+    EXPECT(timer_context, WEIR_EINVAL, t, NULL);
+    EXPECT(timer_expiry, WEIR_EINVAL, t, NULL);
+    EXPECT(timer_remaining, WEIR_EINVAL, t, NULL);
+    EXPECT(timer_wait, WEIR_EINVAL, t, NULL, f);
+    EXPECT(timer_start, WEIR_EINVAL, t, 1, 1, NULL, f);
+    EXPECT(timer_start, WEIR_EINVAL, t, 1, 0, surprised, f);
+    for (int i = 0; i < 2; i++) {
+        EXPECT(timer_expires_after, WEIR_EINVAL, t, negative[i]);
+        EXPECT(timer_expires_at, WEIR_EINVAL, t, negative[i]);
+        EXPECT(timer_start, WEIR_EINVAL, t, negative[i], 1, surprised, f);
+        EXPECT(timer_start, WEIR_EINVAL, t, 1, negative[i], surprised, f);
+    }
+    int64_t at = 0;
+    CHECK_OK(weir_timer_expiry(t, &at)); /* none of these has changed it */
+    CHECK_EQ(at, WEIR_FOREVER);
+}
+
+static void transfer_arguments(struct fixture *f)
+{
+    weir_stream *s = f->stream;
+    EXPECT(stream_read, WEIR_EINVAL, s, buffer, 8, NULL, f);
+    EXPECT(stream_read_some, WEIR_EINVAL, s, buffer, 8, NULL, f);
+    EXPECT(stream_write, WEIR_EINVAL, s, buffer, 8, NULL, f);
+    EXPECT(stream_write_some, WEIR_EINVAL, s, buffer, 8, NULL, f);
+    EXPECT(stream_readv, WEIR_EINVAL, s, vectors, 2, NULL, f);
+    EXPECT(stream_readv_some, WEIR_EINVAL, s, vectors, 2, NULL, f);
+    EXPECT(stream_writev, WEIR_EINVAL, s, vectors, 2, NULL, f);
+    EXPECT(stream_writev_some, WEIR_EINVAL, s, vectors, 2, NULL, f);
+    EXPECT(stream_read, WEIR_EINVAL, s, NULL, 0, NULL, f);
+    EXPECT(stream_read, WEIR_EINVAL, s, NULL, 8, surprised_io, f);
+    EXPECT(stream_read_some, WEIR_EINVAL, s, NULL, 8, surprised_io, f);
+    EXPECT(stream_write, WEIR_EINVAL, s, NULL, 8, surprised_io, f);
+    EXPECT(stream_write_some, WEIR_EINVAL, s, NULL, 8, surprised_io, f);
+    EXPECT(stream_readv, WEIR_EINVAL, s, NULL, 2, surprised_io, f);
+    EXPECT(stream_readv_some, WEIR_EINVAL, s, NULL, 2, surprised_io, f);
+    EXPECT(stream_writev, WEIR_EINVAL, s, NULL, 2, surprised_io, f);
+    EXPECT(stream_writev_some, WEIR_EINVAL, s, NULL, 2, surprised_io, f);
+    EXPECT(stream_try_read, WEIR_EINVAL, s, NULL, 8, OUT(size_t));
+    EXPECT(stream_try_write, WEIR_EINVAL, s, NULL, 8, OUT(size_t));
+    EXPECT(stream_try_readv, WEIR_EINVAL, s, NULL, 2, OUT(size_t));
+    EXPECT(stream_try_writev, WEIR_EINVAL, s, NULL, 2, OUT(size_t));
+    EXPECT(stream_try_read, WEIR_EINVAL, s, buffer, 8, NULL);
+    EXPECT(stream_try_write, WEIR_EINVAL, s, buffer, 8, NULL);
+    EXPECT(stream_try_readv, WEIR_EINVAL, s, vectors, 2, NULL);
+    EXPECT(stream_try_writev, WEIR_EINVAL, s, vectors, 2, NULL);
+    /* A buffer that is NULL inside the array. */
+    const struct iovec missing[2] = {{buffer, 3}, {NULL, 5}};
+    EXPECT(stream_readv, WEIR_EINVAL, s, missing, 2, surprised_io, f);
+    EXPECT(stream_readv_some, WEIR_EINVAL, s, missing, 2, surprised_io, f);
+    EXPECT(stream_writev, WEIR_EINVAL, s, missing, 2, surprised_io, f);
+    EXPECT(stream_writev_some, WEIR_EINVAL, s, missing, 2, surprised_io, f);
+    EXPECT(stream_try_readv, WEIR_EINVAL, s, missing, 2, OUT(size_t));
+    EXPECT(stream_try_writev, WEIR_EINVAL, s, missing, 2, OUT(size_t));
+    for (int i = 0; i < 2; i++) {
+        const struct iovec huge[2] = {{buffer, 1}, {buffer, too_long[i] - 1 + (size_t)i}};
+        EXPECT(stream_read, WEIR_EINVAL, s, buffer, too_long[i], surprised_io, f);
+        EXPECT(stream_read_some, WEIR_EINVAL, s, buffer, too_long[i], surprised_io, f);
+        EXPECT(stream_write, WEIR_EINVAL, s, buffer, too_long[i], surprised_io, f);
+        EXPECT(stream_write_some, WEIR_EINVAL, s, buffer, too_long[i], surprised_io, f);
+        EXPECT(stream_try_read, WEIR_EINVAL, s, buffer, too_long[i], OUT(size_t));
+        EXPECT(stream_try_write, WEIR_EINVAL, s, buffer, too_long[i], OUT(size_t));
+        EXPECT(stream_readv, WEIR_EINVAL, s, huge, 2, surprised_io, f);
+        EXPECT(stream_readv_some, WEIR_EINVAL, s, huge, 2, surprised_io, f);
+        EXPECT(stream_writev, WEIR_EINVAL, s, huge, 2, surprised_io, f);
+        EXPECT(stream_writev_some, WEIR_EINVAL, s, huge, 2, surprised_io, f);
+        EXPECT(stream_try_readv, WEIR_EINVAL, s, huge, 2, OUT(size_t));
+        EXPECT(stream_try_writev, WEIR_EINVAL, s, huge, 2, OUT(size_t));
+    }
+}
+
+/* Addresses that bind and connect refuse alike. */
+static void address_arguments(struct fixture *f)
+{
+    weir_acceptor *a = f->empty_acceptor;
+    weir_stream *s = f->empty_stream, *opened = new_stream(f->context);
+    struct where where = loopback(AF_INET, 0), six = loopback(AF_INET6, 0), odd = where;
+    CHECK_OK(weir_stream_open(opened, AF_INET));
+    EXPECT(stream_connect, WEIR_EINVAL, s, NULL, where.length, surprised, f);
+    EXPECT(stream_bind, WEIR_EINVAL, opened, NULL, where.length);
+    EXPECT(acceptor_bind, WEIR_EINVAL, a, NULL, where.length);
+    EXPECT(stream_connect, WEIR_EINVAL, s, AT(&target), NULL, f);
+    for (socklen_t length = 0; length < where.length; length++) {
+        const struct sockaddr *address = (struct sockaddr *)&where.address;
+        EXPECT(stream_connect, WEIR_EINVAL, s, address, length, surprised, f);
+        EXPECT(stream_bind, WEIR_EINVAL, opened, address, length);
+        EXPECT(acceptor_bind, WEIR_EINVAL, a, address, length);
+    }
+    const struct sockaddr *address6 = (struct sockaddr *)&six.address;
+    EXPECT(stream_connect, WEIR_EINVAL, s, address6, where.length, surprised, f);
+    EXPECT(acceptor_bind, WEIR_EINVAL, a, address6, where.length);
+    const struct sockaddr *address = (struct sockaddr *)&odd.address;
+    EXPECT(stream_connect, WEIR_EINVAL, s, address, UINT32_MAX, surprised, f);
+    EXPECT(acceptor_bind, WEIR_EINVAL, a, address, UINT32_MAX);
+    static const int families[] = {AF_UNSPEC, AF_NETLINK, AF_PACKET, 9999};
+    for (int i = 0; i < 4; i++) {
+        odd.address.ss_family = (sa_family_t)families[i];
+        EXPECT(stream_connect, -EAFNOSUPPORT, s, address, sizeof odd.address, surprised, f);
+        EXPECT(stream_bind, -EAFNOSUPPORT, opened, address, sizeof odd.address);
+        EXPECT(acceptor_bind, -EAFNOSUPPORT, a, address, sizeof odd.address);
+        EXPECT(stream_open, -EAFNOSUPPORT, s, families[i]);
+        EXPECT(acceptor_open, -EAFNOSUPPORT, a, families[i]);
+    }
+    EXPECT(stream_open, -EAFNOSUPPORT, s, -1);
+    EXPECT(stream_open, -EAFNOSUPPORT, s, INT_MAX);
+    EXPECT(acceptor_open, -EAFNOSUPPORT, a, INT_MIN);
+    /* The empty ones are still empty. */
+    int fd = -1;
+    CHECK_CODE(weir_stream_fd(s, &fd), WEIR_ENOTCONN);
+    CHECK_CODE(weir_acceptor_fd(a, &fd), WEIR_ENOTCONN);
+    EXPECT(address_parse, WEIR_EINVAL, NULL, &out.address, &out_length);
+    EXPECT(address_parse, WEIR_EINVAL, "127.0.0.1:80", NULL, &out_length);
+    EXPECT(address_parse, WEIR_EINVAL, "127.0.0.1:80", &out.address, NULL);
+    EXPECT(address_parse, WEIR_EINVAL, "nonsense", &out.address, &out_length);
+    EXPECT(address_format, WEIR_EINVAL, NULL, where.length, out.text, sizeof out);
+    EXPECT(address_format, WEIR_EINVAL, AT(&where), NULL, sizeof out);
+    EXPECT(address_format, -ENOSPC, AT(&where), out.text, 0);
+    EXPECT(address_format, -ENOSPC, AT(&where), out.text, 5);
+    EXPECT(address_format, -EAFNOSUPPORT, address, sizeof odd.address, out.text, sizeof out);
+}
+
+static void stream_arguments(struct fixture *f)
+{
+    weir_stream *s = f->stream, *e = f->empty_stream;
+    EXPECT(stream_context, WEIR_EINVAL, s, NULL);
+    EXPECT(stream_fd, WEIR_EINVAL, s, NULL);
+    EXPECT(stream_release, WEIR_EINVAL, s, NULL);
+    EXPECT(stream_local_address, WEIR_EINVAL, s, NULL, &out_length);
+    EXPECT(stream_local_address, WEIR_EINVAL, s, &out.address, NULL);
+    EXPECT(stream_remote_address, WEIR_EINVAL, s, NULL, &out_length);
+    EXPECT(stream_remote_address, WEIR_EINVAL, s, &out.address, NULL);
+    EXPECT(stream_get, WEIR_EINVAL, s, WEIR_OPT_NO_DELAY, NULL);
+    EXPECT(stream_get_option, WEIR_EINVAL, s, SOL_SOCKET, SO_KEEPALIVE, NULL, &out_length);
+    EXPECT(stream_get_option, WEIR_EINVAL, s, SOL_SOCKET, SO_KEEPALIVE, &out, NULL);
+    EXPECT(stream_set_option, WEIR_EINVAL, s, SOL_SOCKET, SO_KEEPALIVE, NULL, sizeof(int));
+    EXPECT(stream_set_option, WEIR_EINVAL, s, SOL_SOCKET, SO_KEEPALIVE, &one, 1);
+    EXPECT(stream_set_option, -ENOPROTOOPT, s, SOL_SOCKET, 9999, &one, sizeof one);
+    EXPECT(stream_get_option, -ENOPROTOOPT, s, SOL_SOCKET, 9999, &out, &out_length);
+    EXPECT(stream_bind_to_device, WEIR_EINVAL, s, NULL);
+    EXPECT(stream_adopt, WEIR_EBADF, e, -1);
+    EXPECT(stream_adopt, WEIR_EBADF, e, INT_MAX);
+    EXPECT(stream_adopt, WEIR_EBADF, e, INT_MIN);
+    EXPECT(stream_wait, WEIR_EINVAL, s, WEIR_WAIT_READ, NULL, f);
+    static const int odd[] = {0, 3, 4, -1, INT_MAX, INT_MIN};
+    for (int i = 0; i < 6; i++) {
+        EXPECT(stream_wait, WEIR_EINVAL, s, odd[i], surprised, f);
+        if (odd[i] != 0)
+            EXPECT(stream_shutdown, WEIR_EINVAL, s, odd[i]);
+    }
+    static const int options[] = {0, -1, 19, 1000, INT_MAX, INT_MIN};
+    for (int i = 0; i < 6; i++) {
+        EXPECT(stream_set, WEIR_EINVAL, s, options[i], 1);
+        EXPECT(stream_get, WEIR_EINVAL, s, options[i], &out.number);
+        EXPECT(acceptor_set, WEIR_EINVAL, f->acceptor, options[i], 1);
+        EXPECT(acceptor_get, WEIR_EINVAL, f->acceptor, options[i], &out.number);
+    }
+    EXPECT(stream_set, WEIR_EINVAL, s, WEIR_OPT_LINGER, -2);
+    EXPECT(stream_set, WEIR_EINVAL, s, WEIR_OPT_KEEP_ALIVE_COUNT, -1);
+    EXPECT(stream_set, WEIR_EINVAL, s, WEIR_OPT_KEEP_ALIVE_IDLE, 0);
+    /* Without an fd. */
+    EXPECT(stream_fd, WEIR_ENOTCONN, e, &out.number);
+    EXPECT(stream_release, WEIR_ENOTCONN, e, &out.number);
+    EXPECT(stream_bind, WEIR_ENOTCONN, e, AT(&target));
+    EXPECT(stream_local_address, WEIR_ENOTCONN, e, &out.address, &out_length);
+    EXPECT(stream_remote_address, WEIR_ENOTCONN, e, &out.address, &out_length);
+    EXPECT(stream_read, WEIR_ENOTCONN, e, buffer, 8, surprised_io, f);
+    EXPECT(stream_write, WEIR_ENOTCONN, e, buffer, 8, surprised_io, f);
+    EXPECT(stream_read, WEIR_ENOTCONN, e, buffer, 0, surprised_io, f);
+    EXPECT(stream_try_read, WEIR_ENOTCONN, e, buffer, 8, &out.size);
+    EXPECT(stream_try_write, WEIR_ENOTCONN, e, buffer, 8, &out.size);
+    EXPECT(stream_try_write, WEIR_ENOTCONN, e, buffer, 0, &out.size);
+    EXPECT(stream_wait, WEIR_ENOTCONN, e, WEIR_WAIT_READ, surprised, f);
+    EXPECT(stream_shutdown, WEIR_ENOTCONN, e, WEIR_SHUTDOWN_BOTH);
+    EXPECT(stream_set, WEIR_ENOTCONN, e, WEIR_OPT_NO_DELAY, 1);
+    EXPECT(stream_get, WEIR_ENOTCONN, e, WEIR_OPT_NO_DELAY, &out.number);
+    EXPECT(stream_set_option, WEIR_ENOTCONN, e, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one);
+    EXPECT(stream_get_option, WEIR_ENOTCONN, e, SOL_SOCKET, SO_KEEPALIVE, &out, &out_length);
+    EXPECT(stream_bind_to_device, WEIR_ENOTCONN, e, "lo");
+}
+
+static void acceptor_arguments(struct fixture *f)
+{
+    weir_acceptor *a = f->acceptor, *e = f->empty_acceptor;
+    EXPECT(acceptor_context, WEIR_EINVAL, a, NULL);
+    EXPECT(acceptor_fd, WEIR_EINVAL, a, NULL);
+    EXPECT(acceptor_release, WEIR_EINVAL, a, NULL);
+    EXPECT(acceptor_local_address, WEIR_EINVAL, a, NULL, &out_length);
+    EXPECT(acceptor_local_address, WEIR_EINVAL, a, &out.address, NULL);
+    EXPECT(acceptor_get, WEIR_EINVAL, a, WEIR_OPT_KEEP_ALIVE, NULL);
+    EXPECT(acceptor_get_option, WEIR_EINVAL, a, SOL_SOCKET, SO_KEEPALIVE, NULL, &out_length);
+    EXPECT(acceptor_get_option, WEIR_EINVAL, a, SOL_SOCKET, SO_KEEPALIVE, &out, NULL);
+    EXPECT(acceptor_set_option, WEIR_EINVAL, a, SOL_SOCKET, SO_KEEPALIVE, NULL, sizeof(int));
+    EXPECT(acceptor_bind_to_device, WEIR_EINVAL, a, NULL);
+    EXPECT(acceptor_adopt, WEIR_EBADF, e, -1);
+    EXPECT(acceptor_adopt, WEIR_EBADF, e, INT_MAX);
+    EXPECT(acceptor_listen, WEIR_EINVAL, a, -1);
+    EXPECT(acceptor_listen, WEIR_EINVAL, a, INT_MIN);
+    EXPECT(acceptor_accept, WEIR_EINVAL, a, NULL, f);
+    EXPECT(acceptor_accept_each, WEIR_EINVAL, a, NULL, f);
+    EXPECT(acceptor_wait, WEIR_EINVAL, a, NULL, f);
+    EXPECT(acceptor_fd, WEIR_ENOTCONN, e, &out.number);
+    EXPECT(acceptor_release, WEIR_ENOTCONN, e, &out.number);
+    EXPECT(acceptor_listen, WEIR_ENOTCONN, e, 0);
+    EXPECT(acceptor_local_address, WEIR_ENOTCONN, e, &out.address, &out_length);
+    EXPECT(acceptor_accept, WEIR_ENOTCONN, e, surprised_accept, f);
+    EXPECT(acceptor_accept_each, WEIR_ENOTCONN, e, surprised_accept, f);
+    EXPECT(acceptor_wait, WEIR_ENOTCONN, e, surprised, f);
+    EXPECT(acceptor_set, WEIR_ENOTCONN, e, WEIR_OPT_REUSE_PORT, 1);
+    EXPECT(acceptor_get, WEIR_ENOTCONN, e, WEIR_OPT_REUSE_PORT, &out.number);
+    EXPECT(acceptor_set_option, WEIR_ENOTCONN, e, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one);
+    EXPECT(acceptor_get_option, WEIR_ENOTCONN, e, SOL_SOCKET, SO_KEEPALIVE, &out, &out_length);
+    EXPECT(acceptor_bind_to_device, WEIR_ENOTCONN, e, "lo");
+}
+
+/* The names of codes, for every int that may come. */
+static void code_arguments(void)
+{
+    static const int unknown[] = {INT_MIN, INT_MAX, 1, 22, -4096, -10000, -10002, -99999};
+    cover("weir_strerror");
+    cover("weir_error_name");
+    for (size_t i = 0; i < sizeof unknown / sizeof *unknown; i++) {
+        CHECK(strcmp(weir_strerror(unknown[i]), "unknown error") == 0);
+        CHECK(strcmp(weir_error_name(unknown[i]), "UNKNOWN") == 0);
+    }
+    for (int code = -11000; code < 5000; code++) {
+        CHECK(weir_strerror(code) != NULL && weir_strerror(code)[0] != 0);
+        CHECK(weir_error_name(code) != NULL && weir_error_name(code)[0] != 0);
+    }
+    CHECK(strcmp(weir_strerror(0), "success") == 0);
+    CHECK(strcmp(weir_error_name(0), "OK") == 0);
+    CHECK(strcmp(weir_error_name(WEIR_EOF), "WEIR_EOF") == 0);
+    CHECK(strcmp(weir_error_name(-ECONNREFUSED), "ECONNREFUSED") == 0);
+    CHECK(strcmp(weir_strerror(-ECONNREFUSED), "unknown error") != 0);
+}
+
+TEST(bad_arguments_give_their_errors_in_every_function)
+{
+    struct fixture fixture;
+    make(&fixture);
+    context_arguments(&fixture);
+    timer_arguments(&fixture);
+    stream_arguments(&fixture);
+    transfer_arguments(&fixture);
+    acceptor_arguments(&fixture);
+    address_arguments(&fixture);
+    code_arguments();
+    EACH_ROW(row) {
+        if (!covered[row - table] && !row->no_more)
+            check_fail(__FILE__, __LINE__, "no bad argument of %s is tried", row->name);
+    }
+    /* The handles are as good as before, and nothing has begun. */
+    struct operation operation;
+    START(begin(WRITE, fixture.stream, &operation));
+    RUN_CALLS(fixture.context, operation.counter, 1);
+    CHECK_DONE(operation.counter, 0, 8);
+    settle(fixture.context);
+    CHECK_EQ(unexpected, 0);
+    unmake(&fixture);
+    CHECK_EQ(unexpected, 0);
+}
+
+/* ---- options of a context */
+
+struct later_options {
+    weir_context_options known;
+    unsigned char more[64];
+};
+
+static void check_options(const weir_context_options *options, int code)
+{
+    weir_context *context = NULL;
+    CHECK_CODE(weir_context_create(options, &context), code);
+    CHECK_EQ(context != NULL, code == 0);
+    if (code == 0) {
+        CHECK_OK(weir_context_post(context, expected, NULL));
+        CHECK_OK(weir_context_run(context, NULL));
+        CHECK_OK(weir_context_destroy(context));
+    }
+}
+
+TEST(context_options_are_checked)
+{
+    const weir_context_options good = {.struct_size = sizeof good};
+    weir_context_options options = good;
+    check_options(NULL, 0);
+    check_options(&good, 0);
+    for (size_t size = 0; size < sizeof options; size++) {
+        options.struct_size = size;
+        check_options(&options, WEIR_EINVAL);
+    }
+    options.struct_size = SIZE_MAX;
+    check_options(&options, WEIR_EINVAL);
+    struct later_options later;
+    memset(&later, 0, sizeof later);
+    for (size_t more = 0; more <= sizeof later.more; more++) {
+        later.known.struct_size = sizeof options + more;
+        check_options(&later.known, 0);
+    }
+    for (size_t at = 0; at < sizeof later.more; at++) {
+        later.more[at] = 1;
+        check_options(&later.known, WEIR_EINVAL);
+        /* What lies behind the struct is not looked at. */
+        later.known.struct_size = sizeof options + at;
+        check_options(&later.known, 0);
+        later.known.struct_size = sizeof later;
+        later.more[at] = 0;
+    }
+    for (int bit = 0; bit < 32; bit++) {
+        options = good;
+        options.flags = 1u << bit;
+        bool known = options.flags == WEIR_CONTEXT_MANUAL_CLOCK || options.flags == WEIR_CONTEXT_NO_INLINE;
+        check_options(&options, known ? 0 : WEIR_EINVAL);
+    }
+    options = good;
+    options.flags = UINT32_MAX;
+    check_options(&options, WEIR_EINVAL);
+    struct {
+        uint32_t events, initial, max, unassisted;
+        int64_t slack;
+        int code;
+    } values[] = {
+        {1, 0, 0, 0, 0, 0},
+        {4096, 0, 0, 0, 0, 0},
+        {4097, 0, 0, 0, 0, WEIR_EINVAL},
+        {UINT32_MAX, 0, 0, 0, 0, WEIR_EINVAL},
+        {0, 65535, 65535, 65535, 0, 0},
+        {0, 65536, 65536, 0, 0, WEIR_EINVAL},
+        {0, 0, 65536, 0, 0, WEIR_EINVAL},
+        {0, 0, 0, 65536, 0, WEIR_EINVAL},
+        {0, 8, 7, 0, 0, WEIR_EINVAL},
+        {0, 8, 8, 0, 0, 0},
+        {0, 0, 1, 0, 0, WEIR_EINVAL}, /* the initial one is 2 */
+        {0, 0, 0, 0, 1000000000, 0},
+        {0, 0, 0, 0, 1000000001, WEIR_EINVAL},
+        {0, 0, 0, 0, -1, WEIR_EINVAL},
+        {0, 0, 0, 0, INT64_MAX, WEIR_EINVAL},
+        {0, 0, 0, 0, INT64_MIN, WEIR_EINVAL},
+    };
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
+        options = good;
+        options.thread_hint = (uint32_t)i * 0x11111111u; /* every number is good */
+        options.max_events = values[i].events;
+        options.inline_budget_initial = values[i].initial;
+        options.inline_budget_max = values[i].max;
+        options.inline_budget_unassisted = values[i].unassisted;
+        options.timer_slack_ns = values[i].slack;
+        check_options(&options, values[i].code);
+    }
+}
+
+TEST(huge_times_are_never)
+{
+    weir_context *context = new_context();
+    weir_timer *timer = new_timer(context);
+    int64_t now = 0, ns = 0;
+    struct counter counter = {0};
+    static const int64_t huge[] = {WEIR_FOREVER, WEIR_FOREVER - 1};
+    CHECK_OK(weir_context_now(context, &now));
+    START(weir_timer_wait(timer, done, &counter));
+    for (int i = 0; i < 2; i++) {
+        CHECK_OK(weir_timer_expires_after(timer, huge[i]));
+        CHECK_OK(weir_timer_remaining(timer, &ns));
+        CHECK_EQ(ns, WEIR_FOREVER);
+        CHECK_OK(weir_timer_expires_at(timer, huge[i]));
+        CHECK_OK(weir_timer_remaining(timer, &ns));
+        CHECK(ns > INT64_MAX / 2);
+        /* A limit that is huge is none, and does not overflow into the past: the post is served. */
+        struct counter posted = {0};
+        CHECK_OK(weir_context_post(context, done, &posted));
+        CHECK_OK(weir_context_wait_one(context, huge[i], NULL));
+        CHECK_EQ(posted.calls, 1 + counter.calls);
+        CHECK_EQ(counter.calls, 0);
+    }
+    CHECK_OK(weir_timer_close(timer));
+    CHECK_OK(weir_context_run_for(context, WEIR_FOREVER - 1, NULL));
+    CHECK_DONE(counter, WEIR_ECANCELED, 0);
+    CHECK_OK(weir_context_destroy(context));
+}
+
+/* ---- every function in every state */
+
+struct inside {
+    const struct row *row;
+    struct fixture fixture;
+    int code, calls;
+};
+
+static void undo(const struct row *row, int code, struct inside *inside)
+{
+    if (code != 0)
+        return;
+    if (strcmp(row->name, "weir_context_create") == 0)
+        CHECK_OK(weir_context_destroy(out.pointer));
+    if (strcmp(row->name, "weir_context_work_begin") == 0)
+        CHECK_OK(weir_context_work_end(inside->fixture.context));
+    if (strstr(row->name, "_release") != NULL)
+        close(out.number);
+}
+
+static void call_here(int status, void *user)
+{
+    struct inside *inside = user;
+    (void)status;
+    inside->calls++;
+    prepare();
+    inside->code = inside->row->call(handle_of(&inside->fixture, inside->row->kind));
+    undo(inside->row, inside->code, inside);
+}
+
+TEST(every_function_works_in_a_callback)
+{
+    EACH_ROW(row) {
+        struct inside inside = {.row = row};
+        make(&inside.fixture);
+        CHECK_OK(weir_context_post(inside.fixture.context, call_here, &inside));
+        CHECK_OK(weir_context_run_one(inside.fixture.context, NULL));
+        CHECK_EQ(inside.calls, 1);
+        if (inside.code != row->inside)
+            check_fail(__FILE__, __LINE__, "%s in a callback gave %d (%s)", row->name, inside.code,
+                       weir_error_name(inside.code));
+        unmake(&inside.fixture);
+    }
+}
+
+TEST(every_function_works_after_stop)
+{
+    EACH_ROW(row) {
+        struct inside inside = {.row = row};
+        make(&inside.fixture);
+        CHECK_OK(weir_context_stop(inside.fixture.context));
+        call_here(0, &inside);
+        if (inside.code != row->stopped)
+            check_fail(__FILE__, __LINE__, "%s after stop gave %d (%s)", row->name, inside.code,
+                       weir_error_name(inside.code));
+        unmake(&inside.fixture);
+    }
+}
+
+TEST(every_function_has_its_error_during_destruction)
+{
+    EACH_ROW(row) {
+        struct inside inside = {.row = row};
+        make(&inside.fixture);
+        CHECK_OK(weir_context_post(inside.fixture.context, call_here, &inside));
+        unmake(&inside.fixture);
+        CHECK_EQ(inside.calls, 1);
+        bool good = row->ending == GONE ? inside.code == WEIR_EBADF || inside.code == WEIR_ESHUTDOWN
+                                        : inside.code == row->ending;
+        if (!good)
+            check_fail(__FILE__, __LINE__, "%s during destruction gave %d (%s)", row->name, inside.code,
+                       weir_error_name(inside.code));
+    }
+}
+
+/* The same row again and again, on a context of which nothing is left in the end. */
+TEST(no_failed_call_leaks_an_fd)
+{
+    int before = count_fds();
+    for (int round = 0; round < 3; round++) {
+        EACH_ROW(row) {
+            struct inside inside = {.row = row};
+            make(&inside.fixture);
+            CHECK_OK(weir_context_stop(inside.fixture.context));
+            call_here(0, &inside);
+            unmake(&inside.fixture);
+        }
+    }
+    CHECK_EQ(count_fds(), before);
+}
+
+TEST_MAIN()

@@ -31,10 +31,19 @@ pub struct Call {
     user: Cell<*mut c_void>,
 }
 
-/// Nodes that a thread holds; returned when it ends.
+/// Nodes that a thread holds; given back when it ends.
 pub struct Cache {
     head: Cell<*mut Op>,
     count: Cell<usize>,
+}
+
+/// Gives the thread's nodes back when it ends. Set up with the first node, off the fast way.
+struct AtEnd;
+
+impl Drop for AtEnd {
+    fn drop(&mut self) {
+        Caller::current().calls().give_all_back();
+    }
 }
 
 #[cfg(not(loom))]
@@ -57,7 +66,7 @@ static SHARED: Stack = stack();
 static CHUNKS: Stack = stack();
 
 thread_local! {
-    static CACHED: Cache = const { Cache { head: Cell::new(ptr::null_mut()), count: Cell::new(0) } };
+    static AT_END: AtEnd = const { AtEnd };
 }
 
 /// Gives a chain of free nodes to the other threads.
@@ -83,6 +92,12 @@ fn push_chain(stack: &Stack, first: NonNull<Op>, last: NonNull<Op>) {
 }
 
 impl Cache {
+    /// No nodes.
+    pub const fn new() -> Self {
+        Cache { head: Cell::new(ptr::null_mut()), count: Cell::new(0) }
+    }
+
+    #[inline]
     fn take(&self) -> Option<NonNull<Op>> {
         if self.head.get().is_null() {
             self.refill()?;
@@ -94,7 +109,10 @@ impl Cache {
         Some(op)
     }
 
+    #[cold]
     fn refill(&self) -> Option<()> {
+        // A thread that posts when this is gone already keeps what it takes: a chunk at the most.
+        let _ = AT_END.try_with(|_| ());
         let all = SHARED.swap(ptr::null_mut(), Ordering::Acquire);
         if !all.is_null() {
             // The length is not known: what is beyond the count is given back with the rest at the end.
@@ -129,6 +147,7 @@ impl Cache {
         Some(())
     }
 
+    #[inline]
     fn put(&self, op: NonNull<Op>) {
         // SAFETY: the caller ran it, so it is free.
         unsafe { op.as_ref() }.set_next(self.head.replace(op.as_ptr()));
@@ -150,8 +169,8 @@ impl Cache {
     }
 }
 
-impl Drop for Cache {
-    fn drop(&mut self) {
+impl Cache {
+    fn give_all_back(&self) {
         let Some(first) = NonNull::new(self.head.replace(ptr::null_mut())) else { return };
         let mut last = first;
         // SAFETY: cached nodes are this thread's.
@@ -164,29 +183,15 @@ impl Drop for Cache {
 
 unsafe extern "C-unwind" fn no_callback(_: i32, _: *mut c_void) {}
 
-/// The calling thread's nodes, for its frames to remember: a thread-local costs more than a field. Null
-/// once the thread's thread-locals are gone (a destructor that runs a context).
-pub fn cache_of_thread() -> *const Cache {
-    CACHED.try_with(ptr::from_ref).unwrap_or(ptr::null())
-}
-
 /// A call ready to be queued; `run` decides how it is delivered.
+#[inline]
 pub fn new_call(
     caller: &Caller,
     run: RunFn,
     callback: StatusFn,
     user: *mut c_void,
 ) -> Result<NonNull<Op>, Errno> {
-    // SAFETY: a frame's cache is that of its thread, which this is.
-    let cached = caller.top().and_then(|frame| unsafe { frame.cache.as_ref() });
-    let taken = match cached {
-        Some(cache) => cache.take(),
-        // A thread whose thread-locals are gone takes from a cache that lasts for this call.
-        None => CACHED.try_with(Cache::take).unwrap_or_else(|_| {
-            Cache { head: Cell::new(ptr::null_mut()), count: Cell::new(0) }.take()
-        }),
-    };
-    let op = taken.ok_or(Errno::NOMEM)?;
+    let op = caller.calls().take().ok_or(Errno::NOMEM)?;
     // SAFETY: ops of the pool are the first field of a `Call`, and this one is ours.
     let call = unsafe { op.cast::<Call>().as_ref() };
     call.op.set_run(run);
@@ -208,19 +213,12 @@ pub unsafe fn cancel_call(op: NonNull<Op>) {
 ///
 /// # Safety
 /// `op` came from [`new_call`], is in no queue and owned by the caller.
+#[inline]
 pub unsafe fn free_call(caller: &Caller, op: NonNull<Op>) -> (StatusFn, *mut c_void) {
     // SAFETY: promised by the caller.
     let call = unsafe { op.cast::<Call>().as_ref() };
     let parts = (call.callback.get(), call.user.get());
-    // SAFETY: as in `new_call`.
-    match caller.top().and_then(|frame| unsafe { frame.cache.as_ref() }) {
-        Some(cache) => cache.put(op),
-        None => {
-            if CACHED.try_with(|cache| cache.put(op)).is_err() {
-                give_back(op, op);
-            }
-        }
-    }
+    caller.calls().put(op);
     parts
 }
 

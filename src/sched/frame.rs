@@ -6,14 +6,21 @@
 #![allow(unsafe_code, reason = "frames live on the stacks of the run functions below the caller")]
 
 use super::budget::Budget;
-use super::call::{Cache, cache_of_thread};
+use super::call::Cache;
 use super::op::OpQueue;
 use super::scheduler::Scheduler;
 use std::cell::Cell;
 use std::ptr;
 
+/// What the library keeps per thread. One thread-local with nothing to drop: reading it is one call, and
+/// works in destructors of other thread-locals too.
+struct Thread {
+    top: Cell<*const Frame>,
+    calls: Cache,
+}
+
 thread_local! {
-    static TOP: Cell<*const Frame> = const { Cell::new(ptr::null()) };
+    static THREAD: Thread = const { Thread { top: Cell::new(ptr::null()), calls: Cache::new() } };
 }
 
 /// One run function in progress on this thread.
@@ -21,8 +28,7 @@ pub struct Frame {
     /// The context that is run.
     pub sched: &'static Scheduler,
     below: Cell<*const Frame>,
-    /// The thread's free calls.
-    pub cache: *const Cache,
+    thread: *const Thread,
     /// Posted by the current handler.
     pub private: OpQueue,
     /// Completed at once; served right after the current callback.
@@ -49,7 +55,7 @@ impl Frame {
         Frame {
             sched,
             below: Cell::new(ptr::null()),
-            cache: cache_of_thread(),
+            thread: THREAD.with(ptr::from_ref),
             private: OpQueue::new(),
             inline: OpQueue::new(),
             work: Cell::new(0),
@@ -63,7 +69,7 @@ impl Frame {
 
     /// Puts the frame on the thread's stack until the guard is dropped.
     pub fn push(&self) -> Pushed<'_> {
-        self.below.set(TOP.replace(self));
+        self.below.set(THREAD.with(|thread| thread.top.replace(self)));
         Pushed(self)
     }
 }
@@ -73,7 +79,7 @@ pub struct Pushed<'a>(&'a Frame);
 
 impl Drop for Pushed<'_> {
     fn drop(&mut self) {
-        TOP.set(self.0.below.get());
+        THREAD.with(|thread| thread.top.set(self.0.below.get()));
     }
 }
 
@@ -81,41 +87,51 @@ impl Drop for Pushed<'_> {
 /// once where a call comes in and passed down, since a thread-local costs more than an argument.
 #[derive(Clone, Copy)]
 pub struct Caller {
-    top: *const Frame,
+    thread: *const Thread,
 }
 
 impl Caller {
     /// The calling thread.
     #[inline]
     pub fn current() -> Self {
-        Caller { top: TOP.get() }
+        Caller { thread: THREAD.with(ptr::from_ref) }
     }
 
     /// The thread whose innermost frame this is.
     #[inline]
     pub fn of(frame: &Frame) -> Self {
-        Caller { top: frame }
+        Caller { thread: frame.thread }
+    }
+
+    #[inline]
+    fn thread(&self) -> &Thread {
+        // SAFETY: a thread-local of the calling thread, and a caller never leaves its thread.
+        unsafe { &*self.thread }
+    }
+
+    /// The thread's free calls.
+    #[inline]
+    pub fn calls(&self) -> &Cache {
+        &self.thread().calls
     }
 
     /// The innermost frame, if it is of this context. (Not one further out: what it queues privately
     /// would wait for the run functions above it.)
     #[inline]
     pub fn frame_of(&self, sched: &Scheduler) -> Option<&Frame> {
-        // SAFETY: frames on this thread's stack outlive the calls made from above them.
-        let frame = unsafe { self.top.as_ref() }?;
-        ptr::eq(frame.sched, sched).then_some(frame)
+        self.top().filter(|frame| ptr::eq(frame.sched, sched))
     }
 
     /// The innermost frame of whatever context.
     #[inline]
     pub fn top(&self) -> Option<&Frame> {
-        // SAFETY: as above.
-        unsafe { self.top.as_ref() }
+        // SAFETY: frames on this thread's stack outlive the calls made from above them.
+        unsafe { self.thread().top.get().as_ref() }
     }
 
     /// Every frame on the thread, innermost first.
     pub fn frames(&self) -> impl Iterator<Item = &Frame> {
-        let mut at = self.top;
+        let mut at = self.thread().top.get();
         std::iter::from_fn(move || {
             // SAFETY: as above.
             let frame = unsafe { at.as_ref() }?;

@@ -368,7 +368,7 @@ fn loom_h06_a_failed_turn_gives_the_role_back() {
 /// Stop races with a waiter and a reactor that go to sleep; the destroyer waits until both have left.
 #[test]
 fn loom_stop_makes_every_thread_leave() {
-    check(2, || {
+    check(3, || {
         let context = context(1);
         let runners = [(); 2].map(|()| thread::spawn(|| context.run()));
         context.stop();
@@ -380,7 +380,7 @@ fn loom_stop_makes_every_thread_leave() {
 /// The same for the end of the context.
 #[test]
 fn loom_stop_at_the_end_of_the_context() {
-    check(2, || {
+    check(3, || {
         let context = context(1);
         let runners = [(); 2].map(|()| thread::spawn(|| context.run()));
         context.queue.end(|| context.kernel.interrupt());
@@ -392,34 +392,12 @@ fn loom_stop_at_the_end_of_the_context() {
 /// The last operation ends outside run while two threads go to sleep.
 #[test]
 fn loom_stop_when_out_of_work() {
-    check(2, || {
+    check(3, || {
         let context = context(1);
         let runners = [(); 2].map(|()| thread::spawn(|| context.run()));
         context.work_changed(-1);
         join(runners);
         assert!(context.queue.stopped() && !context.queue.has_sleepers());
-    });
-}
-
-/// Nothing but a callback that waits for a nested run is left: that run returns, whoever else sleeps.
-#[test]
-fn loom_nested_run_returns_when_out_of_work() {
-    check(3, || {
-        let context = context(2);
-        let stay = Stay::new(Limit::Forever, true, false);
-        take_role(context, &stay, true);
-        context.queue.nest(1, || {});
-        let nested = thread::spawn(move || {
-            context.run_with(&Stay::new(Limit::Forever, true, true), usize::MAX, |_, _| {});
-        });
-        let other = thread::spawn(move || context.run());
-        context.work_changed(-1);
-        nested.join().unwrap();
-        context.queue.nest(-1, || {});
-        context.work_changed(-1);
-        drop(context.queue.turn());
-        context.leave(&OpQueue::new());
-        other.join().unwrap();
     });
 }
 
