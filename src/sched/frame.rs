@@ -8,6 +8,7 @@
 use super::budget::Budget;
 use super::call::Cache;
 use super::op::OpQueue;
+use super::run_queue::Stay;
 use super::scheduler::Scheduler;
 use std::cell::Cell;
 use std::ptr;
@@ -39,6 +40,8 @@ pub struct Frame {
     /// The operation being delivered. It stays counted until its callback has returned, so that run goes
     /// on while a callback may still begin something.
     pub finished: Cell<i64>,
+    /// What the run function remembers between its steps.
+    pub stay: Stay,
     /// For the inline queue.
     pub budget: Budget,
     /// Nothing is served inline: at most one callback may run (`run_one`), or none after a deadline.
@@ -51,7 +54,7 @@ pub struct Frame {
 
 impl Frame {
     /// A frame that is not on the stack yet.
-    pub fn new(sched: &'static Scheduler, single: bool, draining: bool) -> Self {
+    pub fn new(sched: &'static Scheduler, stay: Stay, single: bool, draining: bool) -> Self {
         Frame {
             sched,
             below: Cell::new(ptr::null()),
@@ -60,6 +63,7 @@ impl Frame {
             inline: OpQueue::new(),
             work: Cell::new(0),
             finished: Cell::new(0),
+            stay,
             budget: Budget::new(sched.limits()),
             single,
             draining,

@@ -83,6 +83,9 @@ pub struct Stay {
     nested: bool,
     /// The last turn left more behind than it could take.
     backlog: Cell<bool>,
+    /// Operations that have ended and are still counted as work: paid at the sentinel, or against what
+    /// handlers begin until then, so that a handler costs no atomic.
+    debt: Cell<i64>,
 }
 
 impl Stay {
@@ -97,6 +100,7 @@ impl Stay {
             bias: Bias::new(),
             nested,
             backlog: Cell::new(false),
+            debt: Cell::new(0),
         }
     }
 
@@ -297,17 +301,42 @@ impl RunQueue {
         }
     }
 
+    /// Counts what a handler has queued and ended.
+    #[inline]
+    pub fn settle(&self, stay: &Stay, begun: i64, ended: i64, interrupt: impl FnOnce()) {
+        let change = begun - ended - stay.debt.get();
+        if change > 0 || stay.nested {
+            stay.debt.set(0);
+            if change != 0 {
+                self.work_changed(change, interrupt);
+            }
+        } else {
+            stay.debt.set(-change);
+        }
+    }
+
+    /// Pays what is still counted though it has ended, when a thread leaves run.
+    pub fn pay(&self, stay: &Stay, interrupt: impl FnOnce()) {
+        let debt = stay.debt.replace(0);
+        if debt != 0 {
+            self.work_changed(-debt, interrupt);
+        }
+    }
+
     fn check_work(&self, interrupt: impl FnOnce()) {
-        let mut shared = self.shared.lock();
+        self.check_work_locked(&mut self.shared.lock(), interrupt);
+    }
+
+    fn check_work_locked(&self, shared: &mut Shared, interrupt: impl FnOnce()) {
         // Posts are taken out of the inbox and counted under this lock.
         if !self.out_of_work() {
             return;
         }
         if self.nested.load(Ordering::Acquire) == 0 {
-            self.stop_locked(&mut shared, interrupt);
+            self.stop_locked(shared, interrupt);
         } else {
             shared.wakeup.signal_all(&self.condvar);
-            self.wake_reactor(&mut shared, interrupt);
+            self.wake_reactor(shared, interrupt);
         }
     }
 
@@ -439,7 +468,7 @@ impl RunQueue {
                     return Step::Op(op, assisted);
                 }
                 None => {
-                    if let Some(step) = self.wait(shared, stay) {
+                    if let Some(step) = self.wait(shared, stay, &interrupt) {
                         return step;
                     }
                 }
@@ -476,6 +505,15 @@ impl RunQueue {
         interrupt: &impl Fn(),
     ) -> Option<Step> {
         self.drain(shared);
+        let debt = stay.debt.replace(0);
+        if debt != 0 {
+            self.work.fetch_sub(debt, Ordering::AcqRel);
+            self.check_work_locked(shared, interrupt);
+            if shared.stopped {
+                shared.queue.push(self.sentinel.as_ptr());
+                return None;
+            }
+        }
         if !shared.deferred.is_empty() && !shared.deferred_released {
             // The end of a turn. What these defer in turn waits until the kernel was asked once more.
             shared.deferred_released = true;
@@ -531,10 +569,21 @@ impl RunQueue {
     }
 
     /// Nothing to take while another thread has the reactor's role.
-    fn wait(&self, shared: &mut Guard<'_, Shared>, stay: &Stay) -> Option<Step> {
+    fn wait(
+        &self,
+        shared: &mut Guard<'_, Shared>,
+        stay: &Stay,
+        interrupt: &impl Fn(),
+    ) -> Option<Step> {
         if stay.limit == Limit::Poll {
             self.drain(shared);
             return if shared.queue.is_empty() { Some(Step::Done) } else { None };
+        }
+        let debt = stay.debt.replace(0);
+        if debt != 0 {
+            self.work.fetch_sub(debt, Ordering::AcqRel);
+            self.check_work_locked(shared, interrupt);
+            return None;
         }
         self.sleepers.fetch_add(1, Ordering::SeqCst);
         let mut woken = true;

@@ -439,6 +439,7 @@ impl Scheduler {
         for outer in caller.frames() {
             outer.private.append(&outer.inline);
             outer.sched.work_merge(outer);
+            outer.sched.run_queue.pay(&outer.stay, || outer.sched.reactor().interrupt());
             outer.sched.run_queue.merge(&outer.private, || outer.sched.reactor().interrupt());
             nested |= ptr::eq(outer.sched, sched);
         }
@@ -446,13 +447,14 @@ impl Scheduler {
             sched.run_queue.nest(1, || sched.reactor().interrupt());
         }
         let single = count == Count::One || matches!(limit, Limit::Until(_));
-        let frame = Frame::new(sched, single, false);
+        let stay = Stay::new(limit, count == Count::All, nested);
+        let frame = Frame::new(sched, stay, single, false);
         let inside = Inside { frame: &frame, nested };
         let _pushed = frame.push();
         if !nested && sched.run_queue.out_of_work() {
             sched.stop();
         }
-        let result = sched.run_frame(&frame, limit, count, nested);
+        let result = sched.run_frame(&frame, count);
         drop(inside);
         result
     }
@@ -465,25 +467,20 @@ impl Scheduler {
 
     /// The same when a callback has returned: its operation ends.
     #[inline]
-    fn work_settle(&self, frame: &Frame) {
-        self.work_changed(frame.work.replace(0) - frame.finished.replace(0));
+    fn work_settle(&self, frame: &Frame, stay: &Stay) {
+        let (begun, ended) = (frame.work.replace(0), frame.finished.replace(0));
+        self.run_queue.settle(stay, begun, ended, || self.reactor().interrupt());
     }
 
-    fn run_frame(
-        &self,
-        frame: &Frame,
-        limit: Limit,
-        count: Count,
-        nested: bool,
-    ) -> Result<usize, Errno> {
-        let stay = Stay::new(limit, count == Count::All, nested);
+    fn run_frame(&self, frame: &Frame, count: Count) -> Result<usize, Errno> {
+        let stay = &frame.stay;
         loop {
-            match self.run_queue.next(&frame.private, &stay, || self.reactor().interrupt()) {
+            match self.run_queue.next(&frame.private, stay, || self.reactor().interrupt()) {
                 Step::Op(op, assisted) => {
                     frame.budget.renew(assisted);
                     // SAFETY: popped from the queue by this thread.
                     unsafe { Op::run(op, frame) };
-                    self.work_settle(frame);
+                    self.work_settle(frame, stay);
                     while let Some(op) = frame.inline.pop() {
                         if self.halted() {
                             frame.private.push(op);
@@ -491,13 +488,13 @@ impl Scheduler {
                         }
                         // SAFETY: the frame's inline queue is this thread's.
                         unsafe { Op::run(op, frame) };
-                        self.work_settle(frame);
+                        self.work_settle(frame, stay);
                     }
                     if count == Count::One && frame.delivered.get() > 0 {
                         break;
                     }
                 }
-                Step::Turn { block } => self.turn(block, &stay)?,
+                Step::Turn { block } => self.turn(block, stay)?,
                 Step::Done => break,
             }
         }
@@ -546,7 +543,7 @@ impl Scheduler {
         }
         sched.members.set_open(false);
         {
-            let frame = Frame::new(sched, false, true);
+            let frame = Frame::new(sched, Stay::new(Limit::Poll, false, false), false, true);
             let _pushed = frame.push();
             let caller = Caller::current();
             sched.members.close_all(sched, &caller);
@@ -598,7 +595,8 @@ impl Drop for Inside<'_> {
         if self.nested {
             sched.run_queue.nest(-1, || {});
         }
-        sched.work_settle(self.frame);
+        sched.work_merge(self.frame);
+        sched.run_queue.pay(&self.frame.stay, || sched.reactor().interrupt());
         if sched.run_queue.embedded() {
             // The host relies on the fd alone from here on (H71).
             sched.arm_for_host();
