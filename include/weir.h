@@ -208,8 +208,9 @@ typedef struct weir_context_options {
      */
     uint32_t inline_budget_unassisted;
     /**
-     * How much later than due a timer may fire, so that neighbours share a wake-up, in nanoseconds:
-     * 0 (the default) to 1000000000. A timer is never early.
+     * How much later than due a timer may fire, so that neighbours share a wake-up, in nanoseconds: 1 to
+     * 1000000000; default 50000, which is what the kernel allows a sleeping thread. The only timer of a
+     * context gets none. A timer is never early.
      */
     int64_t timer_slack_ns;
 } weir_context_options;
@@ -241,7 +242,8 @@ int weir_context_destroy(weir_context *context);
  * Runs callbacks until the context is stopped or has no work left: nothing pending, nothing posted, no
  * weir_context_work_begin() open. Without work it stops the context, so that weir_context_restart()
  * comes before the next run. Any number of threads may run one context; their callbacks then run at
- * the same time. May be called from a callback (nested).
+ * the same time. May be called from a callback: such a nested run sees what the callback has queued, and
+ * returns, without stopping the context, when nothing is left but callbacks that are in a nested run.
  *
  * `count` receives the number of callbacks run; it may be NULL.
  *
@@ -688,7 +690,9 @@ int weir_stream_bind(weir_stream *stream, const struct sockaddr *address, sockle
  * Connects; opens a socket of the address's family first if there is none. Completes with 0 when the peer
  * has answered, or with what went wrong: -ECONNREFUSED, -EHOSTUNREACH, -ENETUNREACH, WEIR_ETIMEDOUT (the
  * kernel's own limit, minutes), WEIR_ECANCELED and so on. A socket that was opened here is closed again
- * when the connect fails, so that the next one starts anew. The address is not needed after the call.
+ * when the connect fails, so that the next one starts anew. An AF_UNIX listener whose queue is full gives
+ * -ECONNREFUSED. A read that is begun meanwhile waits for the connection. The address is not needed
+ * after the call.
  *
  * Errors: WEIR_EBADF, WEIR_EINVAL (address, or `callback` is NULL), WEIR_EBUSY (a connect, write or wait for
  * writability is pending), -EAFNOSUPPORT, -EMFILE, -ENFILE, -ENOSPC (epoll watches), WEIR_ENOMEM,
@@ -1054,7 +1058,7 @@ int weir_acceptor_local_address(weir_acceptor *acceptor, struct sockaddr_storage
  * Accepts one connection. Completes with 0 and a new stream, or with WEIR_ECANCELED or what the kernel says
  * of the listening socket. Connections that were gone before they were taken (-ECONNABORTED and its
  * like) are passed over. Where the process or the system is out of fds or memory the operation stays
- * pending, and tries again every 100 ms.
+ * pending, and tries again every 100 ms of the context's clock.
  *
  * Errors: WEIR_EBADF, WEIR_EINVAL (`callback` is NULL; the socket does not listen), WEIR_EBUSY (one is pending),
  * WEIR_ENOTCONN (there is no fd), -ENOSPC (epoll watches), WEIR_ENOMEM, WEIR_ESHUTDOWN.

@@ -193,7 +193,7 @@ fn accept_fn(callback: weir_accept_callback) -> Result<AcceptFn, Errno> {
 /// Accepts one connection. Completes with 0 and a new stream, or with WEIR_ECANCELED or what the kernel says
 /// of the listening socket. Connections that were gone before they were taken (-ECONNABORTED and its
 /// like) are passed over. Where the process or the system is out of fds or memory the operation stays
-/// pending, and tries again every 100 ms.
+/// pending, and tries again every 100 ms of the context's clock.
 ///
 /// Errors: WEIR_EBADF, WEIR_EINVAL (`callback` is NULL; the socket does not listen), WEIR_EBUSY (one is pending),
 /// WEIR_ENOTCONN (there is no fd), -ENOSPC (epoll watches), WEIR_ENOMEM, WEIR_ESHUTDOWN.

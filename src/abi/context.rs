@@ -163,7 +163,8 @@ fn after(timeout_ns: i64) -> Result<Limit, Errno> {
 /// Runs callbacks until the context is stopped or has no work left: nothing pending, nothing posted, no
 /// weir_context_work_begin() open. Without work it stops the context, so that weir_context_restart()
 /// comes before the next run. Any number of threads may run one context; their callbacks then run at
-/// the same time. May be called from a callback (nested).
+/// the same time. May be called from a callback: such a nested run sees what the callback has queued, and
+/// returns, without stopping the context, when nothing is left but callbacks that are in a nested run.
 ///
 /// `count` receives the number of callbacks run; it may be NULL.
 ///
