@@ -212,6 +212,13 @@ TEST(release_gives_the_fd_away_and_the_stream_is_as_new)
         START(begin(WRITE, pair.stream, &operation));
         RUN_CALLS(context, operation.counter, 1);
         CHECK_DONE(operation.counter, 0, 8);
+        /* Registered anew: a registration that release had left behind would refuse it. */
+        START(begin(READ, pair.stream, &operation));
+        settle(context);
+        CHECK_EQ(operation.counter.calls, 0);
+        send_all(pair.peer, "abcdefgh", 8);
+        RUN_CALLS(context, operation.counter, 1);
+        CHECK_DONE(operation.counter, 0, 8);
         CHECK_OK(weir_context_destroy(other));
         close_pair(&pair);
     }

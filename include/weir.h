@@ -600,7 +600,8 @@ int weir_stream_close(weir_stream *stream);
 /**
  * Ends the pending operations with WEIR_ECANCELED and the bytes that had moved. What has completed
  * already stays as it happened, and nothing later is affected. `count`, which may be NULL, receives how
- * many were ended. Ending a connect closes the socket if weir_stream_connect() had opened it.
+ * many were ended. A direction is free for the next operation when that completion is delivered. Ending a
+ * connect closes the socket if weir_stream_connect() had opened it.
  *
  * Errors: WEIR_EBADF.
  *
@@ -965,13 +966,14 @@ int weir_acceptor_close(weir_acceptor *acceptor);
 
 /**
  * Ends the pending operation with WEIR_ECANCELED. No connection is lost: what was not delivered is still in
- * the kernel's queue. `count`, which may be NULL, receives 0 or 1.
+ * the kernel's queue. The next operation may begin when the completion is delivered. `count`, which may be NULL, receives 0 or 1.
  *
  * Errors: WEIR_EBADF.
  *
  * Thread: any; never blocks.
  */
-int weir_acceptor_cancel(weir_acceptor *acceptor, size_t *count);
+int weir_acceptor_cancel(weir_acceptor *acceptor,
+                         size_t *count);
 
 /**
  * Opens a socket of this family (AF_INET, AF_INET6 or AF_UNIX), so that options can be set before the bind.

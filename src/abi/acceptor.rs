@@ -45,7 +45,7 @@ pub extern "C" fn weir_acceptor_close(acceptor: *mut weir_acceptor) -> c_int {
 }
 
 /// Ends the pending operation with WEIR_ECANCELED. No connection is lost: what was not delivered is still in
-/// the kernel's queue. `count`, which may be NULL, receives 0 or 1.
+/// the kernel's queue. The next operation may begin when the completion is delivered. `count`, which may be NULL, receives 0 or 1.
 ///
 /// Errors: WEIR_EBADF.
 ///

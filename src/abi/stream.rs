@@ -60,7 +60,8 @@ pub extern "C" fn weir_stream_close(stream: *mut weir_stream) -> c_int {
 
 /// Ends the pending operations with WEIR_ECANCELED and the bytes that had moved. What has completed
 /// already stays as it happened, and nothing later is affected. `count`, which may be NULL, receives how
-/// many were ended. Ending a connect closes the socket if weir_stream_connect() had opened it.
+/// many were ended. A direction is free for the next operation when that completion is delivered. Ending a
+/// connect closes the socket if weir_stream_connect() had opened it.
 ///
 /// Errors: WEIR_EBADF.
 ///

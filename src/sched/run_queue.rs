@@ -21,7 +21,8 @@ use std::time::{Duration, Instant};
 #[cfg(all(test, loom))]
 pub mod models;
 
-/// Handlers that may run between two visits to the kernel while more are queued.
+/// Handlers that may run between two visits to the kernel while the sentinel finds more queued. (What
+/// was queued before the sentinel runs before it, however much it is.)
 const HANDLERS_PER_TURN: u32 = 512;
 /// A visit is due earlier once this much time has passed. Checked at a stride, see [`Pace`].
 const TIME_PER_TURN: Duration = Duration::from_micros(50);
