@@ -1,8 +1,6 @@
 /* Connecting. */
 #include "net.h"
 
-#include <sys/stat.h>
-
 static void check_connected(weir_context *context, weir_stream *stream, int listener)
 {
     struct operation operation;
@@ -227,7 +225,7 @@ TEST(h20_connect_to_a_full_backlog_does_not_succeed_early)
     weir_context *context = new_context();
     struct full full;
     make_full(&full);
-    for (int way = 0; way < 4; way++) {
+    for (int way = 0; way < 5; way++) {
         weir_stream *stream = new_stream(context);
         struct counter connecting = {0}, early = {0};
         struct operation reading;
@@ -242,6 +240,17 @@ TEST(h20_connect_to_a_full_backlog_does_not_succeed_early)
             START(weir_stream_wait(stream, WEIR_WAIT_WRITE, done, &early));
             RUN_CALLS(context, early, 1);
             settle(context);
+        }
+        if (way == 4) {
+            /* Registered, and an error and a hang-up have been seen. */
+            struct where nobody = loopback(AF_INET, 0);
+            int holder = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+            CHECK_EQ(bind(holder, AT(&nobody)), 0);
+            nobody = name_of(holder);
+            START(weir_stream_connect(stream, AT(&nobody), done, &early));
+            RUN_CALLS(context, early, 1);
+            CHECK_DONE(early, -ECONNREFUSED, 0);
+            close(holder);
         }
         START(weir_stream_connect(stream, AT(&full.where), done, &connecting));
         if (way == 3)

@@ -1,8 +1,6 @@
 /* The fd behind a stream: flags, adopt and release, children, options, names. */
 #include "net.h"
 
-#include <sys/ioctl.h>
-
 static const int families[] = {AF_INET, AF_UNIX};
 
 /* H32: every fd of the library is close-on-exec, and every socket non-blocking. */

@@ -5,7 +5,7 @@
 
 static const int families[] = {AF_INET, AF_UNIX};
 
-static size_t is_exact(enum kind kind)
+static bool is_exact(enum kind kind)
 {
     return kind == READ || kind == READV;
 }

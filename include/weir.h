@@ -935,12 +935,11 @@ int weir_stream_get_option(weir_stream *stream,
 /**
  * Binds the socket to a network interface by name; "" ends that.
  *
- * Errors: WEIR_EBADF, WEIR_EINVAL (`name` is NULL or too long), WEIR_ENOTCONN (there is no fd), -ENODEV, -EPERM.
+ * Errors: WEIR_EBADF, WEIR_EINVAL (`name` is NULL), WEIR_ENOTCONN (there is no fd), -ENODEV, -EPERM.
  *
  * Thread: any; never blocks.
  */
-int weir_stream_bind_to_device(weir_stream *stream,
-                               const char *name);
+int weir_stream_bind_to_device(weir_stream *stream, const char *name);
 
 /* ---- acceptor -------------------------------------------------------------------------------- */
 
@@ -1143,12 +1142,11 @@ int weir_acceptor_get_option(weir_acceptor *acceptor,
 /**
  * Binds the socket to a network interface by name; "" ends that.
  *
- * Errors: WEIR_EBADF, WEIR_EINVAL (`name` is NULL or too long), WEIR_ENOTCONN (there is no fd), -ENODEV, -EPERM.
+ * Errors: WEIR_EBADF, WEIR_EINVAL (`name` is NULL), WEIR_ENOTCONN (there is no fd), -ENODEV, -EPERM.
  *
  * Thread: any; never blocks.
  */
-int weir_acceptor_bind_to_device(weir_acceptor *acceptor,
-                                 const char *name);
+int weir_acceptor_bind_to_device(weir_acceptor *acceptor, const char *name);
 
 /* ---- option ---------------------------------------------------------------------------------- */
 

@@ -328,7 +328,7 @@ pub unsafe extern "C" fn weir_acceptor_get_option(
 
 /// Binds the socket to a network interface by name; "" ends that.
 ///
-/// Errors: WEIR_EBADF, WEIR_EINVAL (`name` is NULL or too long), WEIR_ENOTCONN (there is no fd), -ENODEV, -EPERM.
+/// Errors: WEIR_EBADF, WEIR_EINVAL (`name` is NULL), WEIR_ENOTCONN (there is no fd), -ENODEV, -EPERM.
 ///
 /// Thread: any; never blocks.
 #[unsafe(no_mangle)]

@@ -108,6 +108,7 @@ unsafe fn resolve_options(options: *const weir_context_options) -> Result<Option
         budget = Limits { initial: 0, max: 0, unassisted: 0 };
     }
     Ok(Options {
+        many_threads: given.thread_hint > 1,
         manual_clock: given.flags & WEIR_CONTEXT_MANUAL_CLOCK != 0,
         budget,
         max_events,

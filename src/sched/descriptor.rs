@@ -915,3 +915,57 @@ unsafe fn close_member(member: NonNull<Member>, sched: &Scheduler, caller: &Call
         locked.close(caller);
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn wanting(bits: u64) -> (Descriptor, u32) {
+        let descriptor = Descriptor::vacant();
+        descriptor.new_epoch(bits);
+        let epoch = u32::try_from(descriptor.word.load(Ordering::Relaxed) >> EPOCH).unwrap();
+        (descriptor, epoch)
+    }
+
+    #[test]
+    fn h22_a_hangup_or_an_error_alone_readies_both_directions() {
+        for event in [epoll::HUP, epoll::ERR] {
+            for want in [WANT_READ, WANT_WRITE] {
+                let (descriptor, epoch) = wanting(want);
+                assert!(descriptor.ready(epoch, event));
+                let word = descriptor.word.load(Ordering::Relaxed);
+                assert_eq!(word & READY_READ, READY_READ);
+                assert_eq!(word & READY_WRITE, READY_WRITE);
+                assert_eq!(word & HUNG, HUNG);
+            }
+        }
+    }
+
+    #[test]
+    fn h11_an_event_of_an_earlier_registration_changes_nothing() {
+        let (descriptor, epoch) = wanting(WANT_READ);
+        descriptor.new_epoch(WANT_READ);
+        let before = descriptor.word.load(Ordering::Relaxed);
+        assert!(!descriptor.ready(epoch, epoll::IN | epoll::HUP));
+        assert_eq!(descriptor.word.load(Ordering::Relaxed), before);
+        assert!(descriptor.ready(epoch + 1, epoll::IN));
+    }
+
+    #[test]
+    fn h14_what_nobody_waits_for_is_not_queued() {
+        let (descriptor, epoch) = wanting(WANT_READ);
+        assert!(!descriptor.ready(epoch, epoll::OUT));
+        assert!(descriptor.ready(epoch, epoll::IN | epoll::OUT));
+        // Queued already: not a second time.
+        assert!(!descriptor.ready(epoch, epoll::IN));
+    }
+
+    #[test]
+    fn h10_a_new_epoch_keeps_that_it_is_queued() {
+        let (descriptor, epoch) = wanting(WANT_READ);
+        assert!(descriptor.ready(epoch, epoll::IN));
+        descriptor.new_epoch(WANT_READ);
+        assert_eq!(descriptor.word.load(Ordering::Relaxed) & QUEUED, QUEUED);
+        assert!(!descriptor.ready(epoch + 1, epoll::IN));
+    }
+}

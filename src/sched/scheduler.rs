@@ -36,6 +36,8 @@ pub static CONTEXTS: once_cell::sync::Lazy<Table<Scheduler>> =
 /// What a context is made with, every value resolved.
 #[derive(Clone, Copy)]
 pub struct Options {
+    /// Several threads will run it: the lock is not biased to one that happens to be alone.
+    pub many_threads: bool,
     /// Time moves by [`Scheduler::advance`] only.
     pub manual_clock: bool,
     /// For the inline queue; all 0 when nothing is to be served inline.
@@ -447,7 +449,8 @@ impl Scheduler {
             sched.run_queue.nest(1, || sched.reactor().interrupt());
         }
         let single = count == Count::One || matches!(limit, Limit::Until(_));
-        let stay = Stay::new(limit, count == Count::All, nested);
+        let may_bias = count == Count::All && !sched.options().many_threads;
+        let stay = Stay::new(limit, may_bias, nested);
         let frame = Frame::new(sched, stay, single, false);
         let inside = Inside { frame: &frame, nested };
         let _pushed = frame.push();

@@ -203,7 +203,7 @@ impl Context {
                     assert_eq!(item.payload.with(|payload| unsafe { *payload }), index + 1);
                     assert_eq!(item.runs.fetch_add(1, Ordering::Relaxed), 0, "run twice");
                     handler(index, &private);
-                    self.work_changed(-1);
+                    self.queue.settle(stay, 0, 1, || self.kernel.interrupt());
                     ran += 1;
                 }
                 Step::Turn { block } => {
@@ -213,6 +213,7 @@ impl Context {
                 Step::Done => break,
             }
         }
+        self.queue.pay(stay, || self.kernel.interrupt());
         self.leave(&private);
     }
 
@@ -230,10 +231,12 @@ impl Context {
         }
     }
 
+    fn all_ran(&self) -> bool {
+        self.items.iter().all(|item| item.runs.load(Ordering::Relaxed) == 1)
+    }
+
     fn assert_all_ran(&self) {
-        for item in &self.items {
-            assert_eq!(item.runs.load(Ordering::Relaxed), 1, "an operation was lost");
-        }
+        assert!(self.all_ran(), "an operation was lost");
         assert!(!self.queue.has_sleepers(), "a sleeper is counted that is not there");
     }
 }
@@ -251,18 +254,32 @@ fn join<const N: usize>(threads: [thread::JoinHandle<()>; N]) {
     }
 }
 
+/// Runs one on the model's first thread and the other on a second. loom explores from the order in which
+/// the first goes as far as it can, and of an atomic's reads remembers the last only, which may hide an
+/// earlier one: so each order is a start of its own.
+fn beside(first: impl FnOnce(), second: impl FnOnce() + Send + 'static) {
+    let second = thread::spawn(second);
+    first();
+    second.join().unwrap();
+}
+
+fn post_both(context: &Context) {
+    context.post(0);
+    context.post(1);
+}
+
 /// Posts race with the only thread on its way into the kernel, and with it coming back: `interrupted` is
 /// set for the one post and must be clear for the other.
 #[test]
 fn loom_h02_post_wakes_a_blocking_reactor() {
     check(3, || {
         let context = context(2);
-        let poster = thread::spawn(|| {
-            context.post(0);
-            context.post(1);
-        });
-        context.run();
-        poster.join().unwrap();
+        beside(|| context.run(), || post_both(context));
+        context.assert_all_ran();
+    });
+    check(3, || {
+        let context = context(2);
+        beside(|| post_both(context), || context.run());
         context.assert_all_ran();
     });
 }
@@ -377,7 +394,22 @@ fn loom_stop_makes_every_thread_leave() {
     });
 }
 
-/// The same for the end of the context.
+/// A stop reaches a waiter at once, although the reactor is still in the kernel.
+#[test]
+fn loom_stop_reaches_a_waiter() {
+    check(3, || {
+        let context = context(1);
+        let stay = Stay::new(Limit::Forever, true, false);
+        take_role(context, &stay, true);
+        let turn = context.queue.turn();
+        beside(|| context.stop(), || context.run());
+        drop(turn);
+        context.leave(&OpQueue::new());
+        assert!(!context.queue.has_sleepers());
+    });
+}
+
+/// The same as the first for the end of the context.
 #[test]
 fn loom_stop_at_the_end_of_the_context() {
     check(3, || {
@@ -401,23 +433,30 @@ fn loom_stop_when_out_of_work() {
     });
 }
 
-/// A host polls when the fd is readable, one callback at a time: it hears of what each poll has left, and
-/// of what is posted at any moment.
+/// Polls when the fd is readable, one callback at a time.
+fn host(context: &Context) {
+    while !context.all_ran() {
+        context.kernel.wait_readable();
+        context.run_with(&Stay::new(Limit::Poll, false, false), 1, |_, _| {});
+    }
+}
+
+/// A host hears of what each of its polls has left, and of what is posted at any moment.
 #[test]
 fn loom_h71_leave_embedded_tells_the_host() {
-    check(3, || {
+    let embedded = || {
         let context = context(2);
         context.queue.embed(|| context.kernel.interrupt());
-        let poster = thread::spawn(|| {
-            context.post(0);
-            context.post(1);
-        });
-        let ran = || context.items.iter().all(|item| item.runs.load(Ordering::Relaxed) == 1);
-        while !ran() {
-            context.kernel.wait_readable();
-            context.run_with(&Stay::new(Limit::Poll, false, false), 1, |_, _| {});
-        }
-        poster.join().unwrap();
+        context
+    };
+    check(3, move || {
+        let context = embedded();
+        beside(|| host(context), || post_both(context));
+        assert!(context.queue.stopped(), "out of work");
+    });
+    check(3, move || {
+        let context = embedded();
+        beside(|| post_both(context), || host(context));
         assert!(context.queue.stopped(), "out of work");
     });
 }
@@ -428,17 +467,16 @@ fn loom_h71_the_last_to_leave_tells_the_host() {
     check(2, || {
         let context = context(2);
         context.queue.embed(|| context.kernel.interrupt());
-        let ran = || context.items.iter().all(|item| item.runs.load(Ordering::Relaxed) == 1);
-        let other = thread::spawn(move || {
+        let other = thread::spawn(|| {
             context.run_with(&Stay::new(Limit::Poll, false, false), 1, |_, _| {});
-            if ran() {
+            if context.all_ran() {
                 // The host of the model waits for this thread too.
                 context.kernel.interrupt();
             }
         });
         let poster = thread::spawn(|| context.post(0));
         context.post(1);
-        while !ran() {
+        while !context.all_ran() {
             context.kernel.wait_readable();
             context.run_with(&Stay::new(Limit::Poll, false, false), 1, |_, _| {});
             // The fd stays readable while the other thread is on its way into the kernel.
