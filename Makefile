@@ -43,6 +43,7 @@ bench:
 	$(CMAKE) -S . -B $(BUILD) -DWEIR_BUILD_BENCHES=ON
 	$(CMAKE) --build $(BUILD) --parallel $(JOBS)
 	benches/run --programs $(BUILD)/benches $(BENCH_OPTIONS)
+	benches/syscalls --programs $(BUILD)/benches
 
 asan tsan:
 	@scripts/install-deps base
