@@ -67,7 +67,8 @@ impl<T> BiasedLock<T> {
         if !owner.is_null() {
             self.owner.store(ptr::null_mut(), Ordering::Relaxed);
             heavy_fence();
-            // SAFETY: an owner ends its bias under the mutex, which is held here, before its flag goes.
+            // SAFETY: an owner takes the mutex, which is held here, on its way out of run, and that ends
+            // its bias; its flag lives in the frame, which goes after that.
             let busy = unsafe { &(*owner).busy };
             let mut spins = 0_u32;
             // Acquire: what the owner wrote under its bias is seen from here on.

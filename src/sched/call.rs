@@ -149,6 +149,10 @@ impl Cache {
 
     #[inline]
     fn put(&self, op: NonNull<Op>) {
+        if self.head.get().is_null() {
+            // A thread that only runs keeps nodes too.
+            let _ = AT_END.try_with(|_| ());
+        }
         // SAFETY: the caller ran it, so it is free.
         unsafe { op.as_ref() }.set_next(self.head.replace(op.as_ptr()));
         self.count.set(self.count.get() + 1);

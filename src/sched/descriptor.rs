@@ -477,6 +477,11 @@ impl Locked {
         slot.phase = Phase::Parked;
         slot.ended = 0;
         match self.drive(dir) {
+            // What has moved is told with the error.
+            Err(error) if self.state.slot(dir).transfer.done > 0 => {
+                self.finish(dir, error.code());
+                self.sched.complete(caller, self.descriptor.done_op(dir));
+            }
             Err(error) => {
                 self.state.slot(dir).phase = Phase::Idle;
                 return Err(error);

@@ -292,12 +292,13 @@ impl RunQueue {
         }
     }
 
-    /// Adds to the outstanding work. When that has ended it the queue stops; where nothing but callbacks
+    /// Adds to the outstanding work. (SeqCst here and in `nest`: one of two threads that end work and
+    /// begin to wait for its end sees the other.) When that has ended it the queue stops; where nothing but callbacks
     /// that wait for a nested run is left, that run returns.
     #[inline]
     pub fn work_changed(&self, by: i64, interrupt: impl FnOnce()) {
-        let work = self.work.fetch_add(by, Ordering::AcqRel) + by;
-        if work == self.nested.load(Ordering::Acquire) {
+        let work = self.work.fetch_add(by, Ordering::SeqCst) + by;
+        if work == self.nested.load(Ordering::SeqCst) {
             self.check_work(interrupt);
         }
     }
@@ -324,7 +325,8 @@ impl RunQueue {
         }
     }
 
-    fn check_work(&self, interrupt: impl FnOnce()) {
+    /// Looks at the work count under the lock, and does what its end asks for.
+    pub fn check_work(&self, interrupt: impl FnOnce()) {
         self.check_work_locked(&mut self.shared.lock(), interrupt);
     }
 
@@ -333,7 +335,7 @@ impl RunQueue {
         if !self.out_of_work() {
             return;
         }
-        if self.nested.load(Ordering::Acquire) == 0 {
+        if self.nested.load(Ordering::SeqCst) == 0 {
             self.stop_locked(shared, interrupt);
         } else {
             shared.wakeup.signal_all(&self.condvar);
@@ -343,13 +345,13 @@ impl RunQueue {
 
     /// True when run has nothing to wait for. What lies in the inbox is work too.
     pub fn out_of_work(&self) -> bool {
-        self.work.load(Ordering::Acquire) == self.nested.load(Ordering::Acquire)
+        self.work.load(Ordering::SeqCst) == self.nested.load(Ordering::SeqCst)
             && self.inbox.is_empty()
     }
 
     /// A callback begins, or ends, to wait for a nested run.
     pub fn nest(&self, by: i64, interrupt: impl FnOnce()) {
-        self.nested.fetch_add(by, Ordering::AcqRel);
+        self.nested.fetch_add(by, Ordering::SeqCst);
         if by > 0 && self.out_of_work() {
             self.check_work(interrupt);
         }
@@ -413,7 +415,7 @@ impl RunQueue {
         let step = self.step(&mut shared, stay, interrupt);
         if !matches!(step, Step::Op(..)) {
             shared.end_bias();
-        } else if stay.may_bias && shared.inside == 1 {
+        } else if stay.may_bias && shared.inside == 1 && !self.embedded() {
             shared.set_bias(&stay.bias);
         }
         step
@@ -508,7 +510,7 @@ impl RunQueue {
         self.drain(shared);
         let debt = stay.debt.replace(0);
         if debt != 0 {
-            self.work.fetch_sub(debt, Ordering::AcqRel);
+            self.work.fetch_sub(debt, Ordering::SeqCst);
             self.check_work_locked(shared, interrupt);
             if shared.stopped {
                 shared.queue.push(self.sentinel.as_ptr());
@@ -582,7 +584,7 @@ impl RunQueue {
         }
         let debt = stay.debt.replace(0);
         if debt != 0 {
-            self.work.fetch_sub(debt, Ordering::AcqRel);
+            self.work.fetch_sub(debt, Ordering::SeqCst);
             self.check_work_locked(shared, interrupt);
             return None;
         }
@@ -623,7 +625,9 @@ impl RunQueue {
 
     /// Gets the blocking reactor back, or the host of an embedded context; false when neither sleeps.
     fn wake_reactor(&self, shared: &mut Shared, interrupt: impl FnOnce()) -> bool {
-        let host = !cfg!(weir_mutant_h71) && shared.inside == 0 && self.embedded();
+        // A stopped context has nothing to do, and its host nothing to wake for.
+        let idle = shared.inside == 0 && !shared.stopped;
+        let host = !cfg!(weir_mutant_h71) && idle && self.embedded();
         let asleep = shared.role == Role::Blocking || host;
         if asleep && !shared.interrupted {
             shared.interrupted = true;

@@ -377,6 +377,9 @@ impl Scheduler {
     /// Lets the context run again.
     pub fn restart(&self) {
         self.run_queue.restart(|| self.reactor().interrupt());
+        if self.run_queue.embedded() {
+            self.arm_for_host();
+        }
     }
 
     /// The fd for a host's own loop.
@@ -388,7 +391,7 @@ impl Scheduler {
 
     /// Sees to it that the fd becomes readable when the next timer is due.
     fn arm_for_host(&self) {
-        if self.timers.flush(self, true) {
+        if self.timers.flush(self, true) && !self.halted() {
             self.reactor().interrupt();
         }
     }
@@ -455,7 +458,7 @@ impl Scheduler {
         let inside = Inside { frame: &frame, nested };
         let _pushed = frame.push();
         if !nested && sched.run_queue.out_of_work() {
-            sched.stop();
+            sched.run_queue.check_work(|| sched.reactor().interrupt());
         }
         let result = sched.run_frame(&frame, count);
         drop(inside);

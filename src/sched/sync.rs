@@ -42,9 +42,10 @@ mod native {
     /// The dear half: some microseconds.
     pub fn heavy_fence() {
         fence(Ordering::SeqCst);
-        // Cannot fail where it was tried before; if it does nothing may go on.
+        // It worked when the pair was first used. If a filter takes it away later: a store leaves its
+        // processor within nanoseconds, and here it has a thousand thousand of them.
         if !crate::sys::membarrier::everywhere() {
-            std::process::abort();
+            std::thread::sleep(std::time::Duration::from_millis(1));
         }
     }
 

@@ -1,19 +1,18 @@
 //! Threads asleep in run: one word and a condition variable.
 //!
-//! Bit 0 of the word says signalled, the bits above it count the waiters, so that a signal where
-//! nobody waits costs one test and no system call. The word is guarded by the run queue's lock.
+//! The word counts the waiters, so that a signal where nobody waits costs one test and no system call. It
+//! is guarded by the run queue's lock. There is no "signalled" bit beside it: a bit that one waiter
+//! clears on its way to sleep takes the signal from another that was woken and has no lock yet. Who
+//! wakes looks at everything anew instead.
 
 use super::biased_lock::Guard;
 use super::sync::Condvar;
 use std::time::Instant;
 
-const SIGNALLED: usize = 1;
-const WAITER: usize = 2;
-
 /// The word; part of what the run queue's lock guards.
 #[derive(Default)]
 pub struct Wakeup {
-    word: usize,
+    waiters: usize,
 }
 
 /// What is guarded by the lock that a waiter gives up must hold the word.
@@ -23,26 +22,25 @@ pub trait HasWakeup {
 }
 
 impl Wakeup {
-    /// True when a thread waits that no signal has reached yet, or may be waiting still.
+    /// True when a thread waits. One that was signalled counts until it has the lock again.
     #[inline]
     pub fn has_waiters(&self) -> bool {
-        self.word >= WAITER
+        self.waiters > 0
     }
 
-    /// Wakes one waiter; false when there is none.
+    /// Wakes one waiter; false when there is none. Where all that wait were woken already they are on their
+    /// way, and the one that takes something wakes the next.
     #[inline]
     pub fn signal_one(&mut self, condvar: &Condvar) -> bool {
         if !self.has_waiters() {
             return false;
         }
-        self.word |= SIGNALLED;
         condvar.notify_one();
         true
     }
 
     /// Wakes every waiter.
     pub fn signal_all(&mut self, condvar: &Condvar) {
-        self.word |= SIGNALLED;
         condvar.notify_all();
     }
 
@@ -52,16 +50,9 @@ impl Wakeup {
         condvar: &Condvar,
         deadline: Option<Instant>,
     ) -> bool {
-        guard.wakeup().word &= !SIGNALLED;
-        while guard.wakeup().word & SIGNALLED == 0 {
-            guard.wakeup().word += WAITER;
-            let timed_out = !guard.wait(condvar, deadline);
-            let word = &mut guard.wakeup().word;
-            *word -= WAITER;
-            if timed_out {
-                return *word & SIGNALLED != 0;
-            }
-        }
-        true
+        guard.wakeup().waiters += 1;
+        let woken = guard.wait(condvar, deadline);
+        guard.wakeup().waiters -= 1;
+        woken
     }
 }

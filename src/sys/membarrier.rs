@@ -33,8 +33,12 @@ pub fn available() -> bool {
 /// [`available`] said yes; false if the kernel has changed its mind.
 pub fn everywhere() -> bool {
     // A child of fork may have to register anew.
-    membarrier(PRIVATE_EXPEDITED)
-        || (membarrier(REGISTER_PRIVATE_EXPEDITED) && membarrier(PRIVATE_EXPEDITED))
+    let works = membarrier(PRIVATE_EXPEDITED)
+        || (membarrier(REGISTER_PRIVATE_EXPEDITED) && membarrier(PRIVATE_EXPEDITED));
+    if !works {
+        AVAILABLE.store(NO, Ordering::Relaxed);
+    }
+    works
 }
 
 #[cfg(all(test, not(loom)))]
