@@ -496,4 +496,37 @@ TEST(timers_created_and_closed_allocate_nothing)
     CHECK_OK(weir_context_destroy(context));
 }
 
+/* What a thread that only runs has freed is there for others when it has ended: 300 such threads, which could keep
+ * some 8 KB each, leave nothing behind. */
+static void *run_once(void *user)
+{
+    CHECK_OK(weir_context_run(user, NULL));
+    return NULL;
+}
+
+static size_t allocations_of_run_threads(weir_context *context, int posts)
+{
+    size_t before = atomic_load(&allocations);
+    for (int i = 0; i < 300; i++) {
+        struct counter counter = {0};
+        for (int k = 0; k < posts; k++)
+            CHECK_OK(weir_context_post(context, count_call, &counter));
+        join_thread(start_thread(run_once, context));
+        CHECK_EQ(counter.calls, posts);
+        CHECK_OK(weir_context_restart(context));
+    }
+    return atomic_load(&allocations) - before;
+}
+
+TEST(threads_that_only_run_keep_nothing)
+{
+    skip_if_not_counting();
+    weir_context *context = new_context();
+    /* The C library allocates something for each thread. */
+    allocations_of_run_threads(context, 200);
+    size_t of_threads = allocations_of_run_threads(context, 1);
+    CHECK(allocations_of_run_threads(context, 200) <= of_threads + 5);
+    CHECK_OK(weir_context_destroy(context));
+}
+
 TEST_MAIN()

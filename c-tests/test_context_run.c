@@ -1069,4 +1069,42 @@ TEST(stop_from_a_callback_ends_every_run_function)
     }
 }
 
+/* H07: a callback in a nested run waits as one of several; the thread that ends the last work must get it back,
+ * whoever goes to sleep meanwhile. And no thread that enters run beside it may take the context for out of work. */
+struct nested_round {
+    weir_context *context;
+    int left;
+};
+
+static void count_down(int status, void *user)
+{
+    (void)status;
+    (void)user;
+}
+
+static void run_nested(int status, void *user)
+{
+    struct nested_round *round = user;
+    CHECK_EQ(status, 0);
+    for (int i = 0; i < 3; i++)
+        CHECK_OK(weir_context_post(round->context, count_down, NULL));
+    CHECK_OK(weir_context_run(round->context, NULL));
+    CHECK_EQ(weir_context_stopped(round->context), 0);
+    if (--round->left > 0)
+        CHECK_OK(weir_context_post(round->context, run_nested, round));
+}
+
+TEST(h07_a_nested_run_among_four_threads_returns_each_time)
+{
+    pthread_t threads[4];
+    struct nested_round round = {new_context(), (int)many(2000)};
+    CHECK_OK(weir_context_post(round.context, run_nested, &round));
+    for (int i = 0; i < 4; i++)
+        threads[i] = start_thread(run_thread, round.context);
+    for (int i = 0; i < 4; i++)
+        join_thread(threads[i]);
+    CHECK_EQ(round.left, 0);
+    CHECK_OK(weir_context_destroy(round.context));
+}
+
 TEST_MAIN()

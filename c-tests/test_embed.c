@@ -488,4 +488,32 @@ TEST(h71_an_embedded_context_can_still_be_run)
     CHECK_OK(weir_context_destroy(context));
 }
 
+/* H71: a stopped context has nothing to do, whatever is queued or due: its host must not spin. What was left is told
+ * after the restart. */
+TEST(a_stopped_context_lets_its_host_sleep)
+{
+    weir_context *context = new_context();
+    struct counter posted = {0}, deferred = {0}, timed = {0};
+    int fd;
+    weir_timer *timer = new_timer(context);
+    CHECK_OK(weir_context_work_begin(context));
+    CHECK_OK(weir_context_fd(context, &fd));
+    CHECK_OK(weir_timer_wait(timer, count_call, &timed)); /* due at once */
+    CHECK_OK(weir_context_stop(context));
+    CHECK_OK(weir_context_post(context, count_call, &posted));
+    CHECK_OK(weir_context_defer(context, count_call, &deferred));
+    for (int i = 0; i < 3; i++) /* what came before the stop was seen may be told once */
+        CHECK_OK(weir_context_poll(context, NULL));
+    CHECK(!readable(fd));
+    CHECK_EQ(posted.calls + deferred.calls + timed.calls, 0);
+    CHECK_OK(weir_context_restart(context));
+    CHECK(readable(fd));
+    CHECK_OK(weir_context_poll(context, NULL));
+    CHECK_EQ(posted.calls, 1);
+    CHECK_EQ(deferred.calls, 1);
+    CHECK_EQ(timed.calls, 1);
+    CHECK_OK(weir_context_work_end(context));
+    CHECK_OK(weir_context_destroy(context));
+}
+
 TEST_MAIN()

@@ -1,15 +1,15 @@
 //! Pooled ops that call a function with a status: posts and waits of timers.
 //!
-//! The nodes are shared by all contexts and never returned to the system. Each thread keeps some;
-//! a thread that only posts takes what the threads that only run have given back, all at once (there is
-//! no pop from the shared stack, so no ABA). Steady state allocates nothing.
+//! The nodes are shared by all contexts and never returned to the system. Each thread keeps a few and
+//! trades them by the batch with the others, under a lock that is taken once in 128 posts: so a thread
+//! that only posts gets what those that only run have freed. Steady state allocates nothing.
 #![allow(unsafe_code, reason = "a pool of intrusive nodes")]
 
 use super::completion::{StatusFn, deliver_status};
 use super::frame::{Caller, Frame};
 use super::op::{Op, RunFn};
 use super::scheduler::Scheduler;
-use super::sync::{AtomicPtr, Ordering};
+use super::sync::Mutex;
 use crate::sys::errno::Errno;
 use libc::c_void;
 use std::alloc::{Layout, alloc};
@@ -18,8 +18,8 @@ use std::ptr::{self, NonNull};
 
 /// Nodes allocated at once: 32 KiB.
 const CHUNK: usize = 1024;
-/// A thread that holds this many gives half of them back.
-const CACHE: usize = 256;
+/// Nodes that go from thread to thread at once; a thread holds less than two batches.
+const BATCH: usize = 128;
 
 /// A function to call and a pointer to call it with; its status is told by what runs the op. Four words,
 /// so that two share a cache line.
@@ -46,49 +46,77 @@ impl Drop for AtEnd {
     }
 }
 
-#[cfg(not(loom))]
-type Stack = AtomicPtr<Op>;
-#[cfg(loom)]
-type Stack = once_cell::sync::Lazy<AtomicPtr<Op>>;
-
-#[cfg(not(loom))]
-const fn stack() -> Stack {
-    AtomicPtr::new(ptr::null_mut())
-}
-#[cfg(loom)]
-const fn stack() -> Stack {
-    once_cell::sync::Lazy::new(|| AtomicPtr::new(ptr::null_mut()))
+/// What threads share: free nodes in batches, and every chunk. A batch is a chain; the batches are linked
+/// through the `user` field of their first nodes.
+struct Shared {
+    batches: *mut Op,
+    chunks: *mut Op,
 }
 
-/// Free nodes that threads gave back.
-static SHARED: Stack = stack();
-/// Every chunk.
-static CHUNKS: Stack = stack();
+// SAFETY: what is here is nobody else's, and guarded by the lock.
+unsafe impl Send for Shared {}
+
+#[cfg(not(loom))]
+static SHARED: Mutex<Shared> =
+    Mutex::new(Shared { batches: ptr::null_mut(), chunks: ptr::null_mut() });
+#[cfg(loom)]
+static SHARED: once_cell::sync::Lazy<Mutex<Shared>> = once_cell::sync::Lazy::new(|| {
+    Mutex::new(Shared { batches: ptr::null_mut(), chunks: ptr::null_mut() })
+});
+
+impl Shared {
+    fn push(&mut self, batch: NonNull<Op>) {
+        // SAFETY: free nodes are calls, and these are the caller's.
+        let call = unsafe { batch.cast::<Call>().as_ref() };
+        call.user.set(self.batches.cast());
+        self.batches = batch.as_ptr();
+    }
+
+    fn pop(&mut self) -> Option<NonNull<Op>> {
+        let batch = NonNull::new(self.batches)?;
+        // SAFETY: as above, of the stack now.
+        self.batches = unsafe { batch.cast::<Call>().as_ref() }.user.get().cast();
+        Some(batch)
+    }
+
+    /// A new chunk, as batches.
+    fn grow(&mut self) -> Option<()> {
+        let layout = Layout::array::<Call>(CHUNK).ok()?;
+        // SAFETY: the layout is not empty.
+        let base = NonNull::new(unsafe { alloc(layout) }.cast::<Call>())?;
+        let mut batch: *mut Op = ptr::null_mut();
+        for i in 0..CHUNK {
+            // SAFETY: within the chunk, which nobody else knows of; the op is the call's first field.
+            let node = unsafe {
+                let node = base.add(i);
+                node.write(Call {
+                    op: Op::new(run_post),
+                    callback: Cell::new(no_callback),
+                    user: Cell::new(ptr::null_mut()),
+                });
+                node.cast::<Op>()
+            };
+            // SAFETY: as above.
+            let op = unsafe { node.as_ref() };
+            if i == 0 {
+                // Not used: it links the chunks, so that tools that look for leaks find each by its start.
+                op.set_next(self.chunks);
+                self.chunks = node.as_ptr();
+                continue;
+            }
+            op.set_next(batch);
+            batch = node.as_ptr();
+            if i % BATCH == 0 || i == CHUNK - 1 {
+                self.push(node);
+                batch = ptr::null_mut();
+            }
+        }
+        Some(())
+    }
+}
 
 thread_local! {
     static AT_END: AtEnd = const { AtEnd };
-}
-
-/// Gives a chain of free nodes to the other threads.
-fn give_back(first: NonNull<Op>, last: NonNull<Op>) {
-    push_chain(&SHARED, first, last);
-}
-
-fn push_chain(stack: &Stack, first: NonNull<Op>, last: NonNull<Op>) {
-    let mut head = stack.load(Ordering::Relaxed);
-    loop {
-        // SAFETY: the chain is the caller's until the exchange publishes it.
-        unsafe { last.as_ref() }.set_next(head);
-        match stack.compare_exchange_weak(
-            head,
-            first.as_ptr(),
-            Ordering::Release,
-            Ordering::Relaxed,
-        ) {
-            Ok(_) => return,
-            Err(now) => head = now,
-        }
-    }
 }
 
 impl Cache {
@@ -111,78 +139,67 @@ impl Cache {
 
     #[cold]
     fn refill(&self) -> Option<()> {
-        // A thread that posts when this is gone already keeps what it takes: a chunk at the most.
-        let _ = AT_END.try_with(|_| ());
-        let all = SHARED.swap(ptr::null_mut(), Ordering::Acquire);
-        if !all.is_null() {
-            // The length is not known: what is beyond the count is given back with the rest at the end.
-            self.head.set(all);
-            self.count.set(0);
-            return Some(());
+        give_back_at_end();
+        let mut shared = SHARED.lock();
+        if shared.batches.is_null() {
+            shared.grow()?;
         }
-        let layout = Layout::array::<Call>(CHUNK).ok()?;
-        // SAFETY: the layout is not empty.
-        let base = NonNull::new(unsafe { alloc(layout) }.cast::<Call>())?;
-        for i in 0..CHUNK {
-            // SAFETY: within the chunk, which nobody else knows of.
-            unsafe {
-                base.add(i).write(Call {
-                    op: Op::new(run_post),
-                    callback: Cell::new(no_callback),
-                    user: Cell::new(ptr::null_mut()),
-                });
-            }
+        let batch = shared.pop()?;
+        drop(shared);
+        let mut count = 0;
+        let mut at = batch.as_ptr();
+        // SAFETY: the batch is this thread's now.
+        while let Some(op) = unsafe { at.as_ref() } {
+            count += 1;
+            at = op.next();
         }
-        // The first node of a chunk is not used: it links the chunks, so that tools that look for leaks
-        // find each by its start.
-        push_chain(&CHUNKS, base.cast(), base.cast());
-        for i in 1..CHUNK {
-            // SAFETY: as above; the op is the call's first field.
-            unsafe {
-                let node = base.add(i).cast::<Op>();
-                node.as_ref().set_next(self.head.replace(node.as_ptr()));
-            }
-        }
-        self.count.set(CHUNK - 1);
+        self.head.set(batch.as_ptr());
+        self.count.set(count);
         Some(())
     }
 
     #[inline]
     fn put(&self, op: NonNull<Op>) {
-        if self.head.get().is_null() {
-            // A thread that only runs keeps nodes too.
-            let _ = AT_END.try_with(|_| ());
-        }
         // SAFETY: the caller ran it, so it is free.
         unsafe { op.as_ref() }.set_next(self.head.replace(op.as_ptr()));
         self.count.set(self.count.get() + 1);
-        if self.count.get() >= CACHE {
-            let mut last = op;
-            for _ in 1..CACHE / 2 {
-                // SAFETY: cached nodes are this thread's.
-                match NonNull::new(unsafe { last.as_ref() }.next()) {
-                    Some(next) => last = next,
-                    None => break,
-                }
+        if self.count.get() >= 2 * BATCH {
+            self.give_batch_back(op);
+        }
+    }
+
+    /// Gives the newer half of the nodes to the other threads.
+    #[cold]
+    fn give_batch_back(&self, newest: NonNull<Op>) {
+        let mut last = newest;
+        for _ in 1..BATCH {
+            // SAFETY: cached nodes are this thread's.
+            match NonNull::new(unsafe { last.as_ref() }.next()) {
+                Some(next) => last = next,
+                None => break,
             }
-            // SAFETY: as above.
-            self.head.set(unsafe { last.as_ref() }.next());
-            self.count.set(CACHE / 2);
-            give_back(op, last);
+        }
+        // SAFETY: as above.
+        let last = unsafe { last.as_ref() };
+        self.head.set(last.next());
+        last.set_next(ptr::null_mut());
+        self.count.set(BATCH);
+        SHARED.lock().push(newest);
+    }
+
+    fn give_all_back(&self) {
+        if let Some(first) = NonNull::new(self.head.replace(ptr::null_mut())) {
+            self.count.set(0);
+            SHARED.lock().push(first);
         }
     }
 }
 
-impl Cache {
-    fn give_all_back(&self) {
-        let Some(first) = NonNull::new(self.head.replace(ptr::null_mut())) else { return };
-        let mut last = first;
-        // SAFETY: cached nodes are this thread's.
-        while let Some(next) = NonNull::new(unsafe { last.as_ref() }.next()) {
-            last = next;
-        }
-        give_back(first, last);
-    }
+/// Has the thread give back what it holds when it ends. Called before it takes its first node, and where it
+/// enters run, since a thread that only runs holds nodes too. (A thread whose thread-locals are gone
+/// already keeps what it takes: a batch at the most.)
+pub fn give_back_at_end() {
+    let _ = AT_END.try_with(|_| ());
 }
 
 unsafe extern "C-unwind" fn no_callback(_: i32, _: *mut c_void) {}

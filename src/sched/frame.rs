@@ -6,7 +6,7 @@
 #![allow(unsafe_code, reason = "frames live on the stacks of the run functions below the caller")]
 
 use super::budget::Budget;
-use super::call::Cache;
+use super::call::{Cache, give_back_at_end};
 use super::op::OpQueue;
 use super::run_queue::Stay;
 use super::scheduler::Scheduler;
@@ -55,6 +55,7 @@ pub struct Frame {
 impl Frame {
     /// A frame that is not on the stack yet.
     pub fn new(sched: &'static Scheduler, stay: Stay, single: bool, draining: bool) -> Self {
+        give_back_at_end();
         Frame {
             sched,
             below: Cell::new(ptr::null()),

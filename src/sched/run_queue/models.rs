@@ -433,6 +433,28 @@ fn loom_stop_when_out_of_work() {
     });
 }
 
+/// Nothing but a callback that waits for a nested run is left: that run returns, whoever else sleeps.
+#[test]
+fn loom_nested_run_returns_when_out_of_work() {
+    check(3, || {
+        let context = context(2);
+        let stay = Stay::new(Limit::Forever, true, false);
+        take_role(context, &stay, true);
+        context.queue.nest(1, || {});
+        let nested = thread::spawn(move || {
+            context.run_with(&Stay::new(Limit::Forever, true, true), usize::MAX, |_, _| {});
+        });
+        let other = thread::spawn(move || context.run());
+        context.work_changed(-1);
+        nested.join().unwrap();
+        context.queue.nest(-1, || {});
+        context.work_changed(-1);
+        drop(context.queue.turn());
+        context.leave(&OpQueue::new());
+        other.join().unwrap();
+    });
+}
+
 /// Polls when the fd is readable, one callback at a time.
 fn host(context: &Context) {
     while !context.all_ran() {
