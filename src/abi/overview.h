@@ -1,0 +1,52 @@
+/*
+ * libweir: an event loop for Linux. This header is the reference manual; each function tells what it does,
+ * what can go wrong, and from which thread it may be called. Here is what holds for all of them.
+ *
+ * First program: make a context, start something on it, run it.
+ *     weir_context *context;
+ *     weir_timer *timer;
+ *     weir_context_create(NULL, &context);
+ *     weir_timer_create(context, &timer);
+ *     weir_timer_expires_after(timer, 1000000000);       (nanoseconds)
+ *     weir_timer_wait(timer, on_time, NULL);
+ *     weir_context_run(context, NULL);                   (on_time is called in here)
+ *     weir_context_destroy(context);                     (closes the timer too)
+ *
+ * Errors. Functions return 0 or a negative code: an errno (-ECONNREFUSED) or one of WEIR_... Out-parameters
+ * are written on success only. weir_strerror() and weir_error_name() know every code. A function that
+ * starts an operation returns 0 and then completes exactly once, or returns an error and never
+ * completes. The library prints nothing and aborts on nothing that a caller does, with one exception:
+ * a C++ exception that leaves a callback ends the process.
+ *
+ * Handles are tokens, not addresses. A NULL, closed, stale, forged or wrong-type handle gives WEIR_EBADF
+ * in every function, for ever.
+ *
+ * Callbacks run on threads that are inside a run function of their context, or inside
+ * weir_context_destroy(); never inside the function that started them (weir_context_dispatch() is
+ * the one that is asked to), and never with a lock held. Every function may be called from every
+ * callback. `user` is passed through untouched. A callback must return: longjmp out of one is undefined.
+ *
+ * Buffers belong to the operation from its start until its completion is delivered, or until a cancel or
+ * close that ended it has returned. They are not copied; nor are arrays of iovec.
+ *
+ * Cancel and close. Close is immediate: the fd is closed and the handle dead when it returns, and there is no
+ * close callback. What was pending completes with WEIR_ECANCELED, later, in run; bytes that had moved
+ * are counted. What had completed keeps its result.
+ *
+ * Threads. Every function may be called from any thread, at the same time, on the same handle. Several threads
+ * may run one context: its callbacks then run at the same time, also those of one stream's reading
+ * and writing. "Never blocks" means: no wait for I/O, time or user code.
+ *
+ * Ownership. What a create function gives is the caller's to close. A context owns its handles: its
+ * destruction closes what is still open. fds that are adopted belong to the library, released ones to the
+ * caller.
+ *
+ * Another event loop can host a context by one fd: see weir_context_fd().
+ *
+ * Fork. A child must not use contexts that its parent made (it may make its own); fork followed by exec is
+ * fine, since every fd is close-on-exec.
+ *
+ * Signals. No SIGPIPE is raised, EINTR and EAGAIN are never seen. No signal handler is installed.
+ *
+ * Versions. Structs that may grow begin with their size; the soname changes when the ABI breaks.
+ */
