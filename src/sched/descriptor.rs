@@ -11,15 +11,16 @@
 //! direction is drained since, and an operation that meets it parks without a system call.
 #![allow(unsafe_code, reason = "queueing embedded ops, and the table entry")]
 
-use super::completion::{AcceptFn, Callback, deliver, deliver_accept};
-use super::frame::{Caller, Frame};
+use super::completion::Callback;
+use super::frame::Caller;
 use super::member::Member;
 use super::op::Op;
 use super::reactor::event_data;
+use super::ready::{run_read_done, run_ready, run_write_done};
 use super::scheduler::Scheduler;
+use super::slot::{Kind, Outcome, Perform, Phase, Slot, Transfer};
 use super::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
 use super::table::{Entry, Head, Table, Token};
-use crate::sys::address::Address;
 use crate::sys::epoll;
 use crate::sys::errno::Errno;
 use crate::sys::fd;
@@ -36,19 +37,16 @@ pub static DESCRIPTORS: Table<Descriptor> = Table::new();
 pub static DESCRIPTORS: once_cell::sync::Lazy<Table<Descriptor>> =
     once_cell::sync::Lazy::new(Table::new);
 
-const READY_READ: u64 = 1;
+pub(super) const READY_READ: u64 = 1;
 const READY_WRITE: u64 = 1 << 1;
-const WANT_READ: u64 = 1 << 2;
+pub(super) const WANT_READ: u64 = 1 << 2;
 const WANT_WRITE: u64 = 1 << 3;
 /// In a run queue; set by who pushes it, cleared by who pops it.
-const QUEUED: u64 = 1 << 4;
+pub(super) const QUEUED: u64 = 1 << 4;
 /// The peer's end, an error or urgent data was seen: a short transfer proves nothing any more, since
 /// the edge that told of it is past.
 const HUNG: u64 = 1 << 5;
 const EPOCH: u32 = 32;
-
-/// Connections taken, or buffers filled, in one go before others have their turn (H34).
-const ACCEPTS_PER_RUN: usize = 16;
 
 /// The direction of an operation; each has one slot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -60,14 +58,14 @@ pub enum Dir {
 }
 
 impl Dir {
-    const fn ready(self) -> u64 {
+    pub(super) const fn ready(self) -> u64 {
         match self {
             Dir::Read => READY_READ,
             Dir::Write => READY_WRITE,
         }
     }
 
-    const fn want(self) -> u64 {
+    pub(super) const fn want(self) -> u64 {
         match self {
             Dir::Read => WANT_READ,
             Dir::Write => WANT_WRITE,
@@ -75,129 +73,17 @@ impl Dir {
     }
 }
 
-/// What trying the system call came to.
-pub enum Outcome {
-    /// The operation is complete, with this status. `drained`: the kernel has nothing more in this
-    /// direction, so that the next operation need not ask.
-    Done {
-        /// 0 or a negative code.
-        status: i32,
-        /// See above.
-        drained: bool,
-    },
-    /// The kernel has nothing now.
-    WouldBlock,
-    /// More could be done, but others have waited long enough.
-    Yield,
-    /// A resource of the system is short: try again after a while.
-    Backoff(Errno),
-}
-
-/// An operation's view of its transfer.
-pub struct Transfer {
-    /// The user's buffer, or array of `iovec`s.
-    pub data: *mut c_void,
-    /// Its length in bytes, or the number of `iovec`s.
-    pub length: usize,
-    /// Bytes moved so far.
-    pub done: usize,
-    /// Bytes wanted in all.
-    pub total: usize,
-    /// Bytes moved already of the first `iovec` that is left.
-    pub skip: usize,
-}
-
-impl Transfer {
-    /// Of an operation that moves no bytes.
-    pub const fn none() -> Self {
-        Transfer { data: ptr::null_mut(), length: 0, done: 0, total: 0, skip: 0 }
-    }
-}
-
-/// Tries the system call. `trust` says that a transfer shorter than its buffer has drained the
-/// direction. Called under the descriptor's lock.
-pub type Perform = fn(RawFd, &mut Transfer, trust: bool) -> Outcome;
-
-/// What is special about accepting: the connection is taken just before its callback runs, so that it
-/// never lies in a queue where a cancel could lose it (H24).
-pub trait Acceptance {
-    /// Takes a connection of `listener` into a new handle.
-    fn accept(&self, listener: &Locked, address: &mut Address) -> Result<Token, Outcome>;
-    /// Calls [`Locked::retry`] on the listener after a while; false when that can't be arranged.
-    fn retry_later(&self, listener: &mut Locked) -> bool;
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    Idle,
-    /// Waits for readiness.
-    Parked,
-    /// A multi-shot operation's callback is running, or about to; it parks again afterwards.
-    Delivering,
-    /// Complete, and queued for delivery.
-    Done,
-}
-
-/// What an operation is, given when it begins.
-#[derive(Clone, Copy)]
-pub enum Kind {
-    /// Tried with a system call; complete once.
-    Once(Perform),
-    /// Establishes the connection. Until then nothing is read: a read would take the error that belongs
-    /// to the connect out of the socket.
-    Connect {
-        /// How to find out.
-        perform: Perform,
-        /// The fd goes if it fails: it was opened for this operation.
-        opened: bool,
-    },
-    /// Takes connections: one, or until cancelled.
-    Accept {
-        /// How.
-        acceptance: &'static (dyn Acceptance + Sync),
-        /// Until cancelled.
-        each: bool,
-    },
-}
-
-struct Slot {
-    phase: Phase,
-    /// A multi-shot operation was ended while its callback ran; the status to end with.
-    ended: i32,
-    status: i32,
-    kind: Kind,
-    transfer: Transfer,
-    callback: Callback,
-    user: *mut c_void,
-}
-
-unsafe extern "C-unwind" fn no_callback(_: i32, _: *mut c_void) {}
-
-impl Slot {
-    fn vacant() -> Self {
-        Slot {
-            phase: Phase::Idle,
-            ended: 0,
-            status: 0,
-            kind: Kind::Once(|_, _, _| Outcome::Yield),
-            transfer: Transfer::none(),
-            callback: Callback::Status(no_callback),
-            user: ptr::null_mut(),
-        }
-    }
-}
-
 /// What the lock guards.
 pub struct State {
-    sched: Option<&'static Scheduler>,
-    fd: RawFd,
+    pub(super) sched: Option<&'static Scheduler>,
+    pub(super) fd: RawFd,
     /// What the fd is registered for; 0: it is not.
-    interest: u32,
+    pub(super) interest: u32,
     /// A short transfer drains the direction (TCP: its reads end early for no other reason).
-    trusts_short: bool,
-    closed: bool,
-    read: Slot,
-    write: Slot,
+    pub(super) trusts_short: bool,
+    pub(super) closed: bool,
+    pub(super) read: Slot,
+    pub(super) write: Slot,
 }
 
 // SAFETY: raw pointers in it are the user's buffers, used under the lock.
@@ -206,15 +92,15 @@ unsafe impl Send for State {}
 /// A handle that owns an fd.
 #[repr(C)]
 pub struct Descriptor {
-    head: Head,
-    word: AtomicU64,
+    pub(super) head: Head,
+    pub(super) word: AtomicU64,
     /// Queued when what is ready is wanted.
-    op: Op,
+    pub(super) op: Op,
     /// Queued when the read slot, or the write slot, is complete.
-    read_op: Op,
-    write_op: Op,
-    member: Member,
-    state: Mutex<State>,
+    pub(super) read_op: Op,
+    pub(super) write_op: Op,
+    pub(super) member: Member,
+    pub(super) state: Mutex<State>,
 }
 
 // SAFETY: descriptors stay where the table put them.
@@ -246,10 +132,10 @@ unsafe impl Entry for Descriptor {
 
 /// A live descriptor under its lock; its context lives as long.
 pub struct Locked {
-    descriptor: &'static Descriptor,
+    pub(super) descriptor: &'static Descriptor,
     /// Its context.
     pub sched: &'static Scheduler,
-    state: MutexGuard<'static, State>,
+    pub(super) state: MutexGuard<'static, State>,
 }
 
 /// A new descriptor that is not live yet: recycled unless published.
@@ -316,7 +202,7 @@ impl Descriptor {
         Some(Locked { descriptor: self, sched: state.sched?, state })
     }
 
-    fn done_op(&self, dir: Dir) -> NonNull<Op> {
+    pub(super) fn done_op(&self, dir: Dir) -> NonNull<Op> {
         match dir {
             Dir::Read => self.read_op.as_ptr(),
             Dir::Write => self.write_op.as_ptr(),
@@ -390,7 +276,7 @@ impl Descriptor {
     }
 
     /// Back to the table when closed and in no queue.
-    fn recycle_if_done(&'static self, state: &State) {
+    pub(super) fn recycle_if_done(&'static self, state: &State) {
         let busy = |slot: &Slot| slot.phase != Phase::Idle;
         if state.closed
             && !busy(&state.read)
@@ -403,7 +289,7 @@ impl Descriptor {
 }
 
 impl State {
-    fn slot(&mut self, dir: Dir) -> &mut Slot {
+    pub(super) fn slot(&mut self, dir: Dir) -> &mut Slot {
         match dir {
             Dir::Read => &mut self.read,
             Dir::Write => &mut self.write,
@@ -413,7 +299,7 @@ impl State {
 
 /// Where an operation stands after it was driven.
 #[derive(PartialEq, Eq)]
-enum Driven {
+pub(super) enum Driven {
     Done,
     Parked,
     /// To be queued again.
@@ -524,7 +410,7 @@ impl Locked {
 
     /// Registers the fd for a direction, or widens the registration. What is ready already comes as an
     /// edge. EPOLLOUT is left out until a write first parks: most sockets never need it.
-    fn register(&mut self, dir: Dir) -> Result<(), Errno> {
+    pub(super) fn register(&mut self, dir: Dir) -> Result<(), Errno> {
         let mut wanted = epoll::IN | epoll::PRI | epoll::RDHUP | epoll::ET;
         if dir == Dir::Write {
             wanted |= epoll::OUT;
@@ -558,7 +444,7 @@ impl Locked {
     }
 
     /// Tries an operation until it is complete, would block with nothing new, or has had its share.
-    fn drive(&mut self, dir: Dir) -> Result<Driven, Errno> {
+    pub(super) fn drive(&mut self, dir: Dir) -> Result<Driven, Errno> {
         if dir == Dir::Read && self.is_connecting() {
             // Driven on when the connect completes.
             self.register(dir)?;
@@ -601,7 +487,7 @@ impl Locked {
     }
 
     /// The operation is complete, and about to be queued.
-    fn finish(&mut self, dir: Dir, status: i32) {
+    pub(super) fn finish(&mut self, dir: Dir, status: i32) {
         let slot = self.state.slot(dir);
         slot.status = status;
         slot.phase = Phase::Done;
@@ -643,7 +529,7 @@ impl Locked {
     }
 
     /// Queues the descriptor, so that a thread inside run drives the direction on.
-    fn queue(&mut self, caller: &Caller, dir: Dir) {
+    pub(super) fn queue(&mut self, caller: &Caller, dir: Dir) {
         let descriptor = self.descriptor;
         let before = descriptor.word.fetch_or(dir.ready() | dir.want() | QUEUED, Ordering::AcqRel);
         if before & QUEUED == 0 {
@@ -722,191 +608,6 @@ impl Locked {
         self.sched.members.remove(&self.descriptor.member);
         self.descriptor.recycle_if_done(&self.state);
     }
-}
-
-/// Runs a queued descriptor: drives each direction that is wanted and ready, delivers the first
-/// completion at once and queues a second.
-unsafe fn run_ready(op: NonNull<Op>, frame: &Frame) {
-    // SAFETY: `op` is a field of a descriptor, and the table never frees those.
-    let descriptor: &'static Descriptor =
-        unsafe { &*op.as_ptr().byte_sub(offset_of!(Descriptor, op)).cast() };
-    let state = descriptor.state.lock();
-    let word = descriptor.word.fetch_and(!QUEUED, Ordering::AcqRel);
-    let (Some(sched), false) = (state.sched, state.closed) else {
-        descriptor.recycle_if_done(&state);
-        return;
-    };
-    let mut locked = Locked { descriptor, sched, state };
-    let mut first = None;
-    // A connect before the reads that wait for it.
-    for dir in [Dir::Write, Dir::Read] {
-        if word & dir.want() == 0 || locked.state.slot(dir).phase != Phase::Parked {
-            continue;
-        }
-        match locked.drive(dir) {
-            Ok(Driven::Parked) => continue,
-            Ok(Driven::Yielded) => {
-                if let Kind::Accept { .. } = locked.state.slot(dir).kind {
-                    // Delivers by itself, and needs the lock for each; so it comes last.
-                    first = first.or(Some(Dir::Read));
-                } else {
-                    locked.queue(&Caller::of(frame), dir);
-                }
-                continue;
-            }
-            Ok(Driven::Done) => {}
-            Err(error) => locked.finish(dir, error.code()),
-        }
-        if first.is_none() {
-            first = Some(dir);
-        } else {
-            frame.private.push(descriptor.done_op(dir));
-        }
-    }
-    match first {
-        Some(Dir::Read)
-            if matches!(locked.state.read.kind, Kind::Accept { .. })
-                && locked.state.read.phase == Phase::Parked =>
-        {
-            accept_ready(locked, frame);
-        }
-        Some(dir) => deliver_done(locked, dir, frame),
-        None => {}
-    }
-}
-
-/// Delivers the completed operation of a direction. The slot is idle, and the handle recycled if it was
-/// closed, before the callback runs.
-fn deliver_done(mut locked: Locked, dir: Dir, frame: &Frame) {
-    let slot = locked.state.slot(dir);
-    slot.phase = Phase::Idle;
-    let (callback, status, bytes, user) =
-        (slot.callback, slot.status, slot.transfer.done, slot.user);
-    let Locked { descriptor, state, .. } = locked;
-    descriptor.recycle_if_done(&state);
-    drop(state);
-    Scheduler::work_finished(frame);
-    deliver(frame, callback, status, bytes, user);
-}
-
-/// Takes connections and delivers each, until there are none, the operation ends or others have waited
-/// long enough. Only one thread at a time is here for an acceptor: the operation is not parked meanwhile.
-fn accept_ready(mut locked: Locked, frame: &Frame) {
-    let descriptor = locked.descriptor;
-    let caller = Caller::of(frame);
-    let mut rounds = if frame.single { 1 } else { ACCEPTS_PER_RUN };
-    loop {
-        let slot = &locked.state.read;
-        let (Kind::Accept { acceptance, each }, Callback::Accept(callback), user) =
-            (slot.kind, slot.callback, slot.user)
-        else {
-            return;
-        };
-        if rounds == 0 || frame.sched.halted() {
-            locked.queue(&caller, Dir::Read);
-            return;
-        }
-        rounds -= 1;
-        descriptor.word.fetch_and(!(READY_READ | WANT_READ), Ordering::AcqRel);
-        let mut address = Address::empty();
-        let status = match acceptance.accept(&locked, &mut address) {
-            Ok(peer) => {
-                descriptor.word.fetch_or(READY_READ, Ordering::AcqRel);
-                let phase = if each { Phase::Delivering } else { Phase::Idle };
-                locked.state.read.phase = phase;
-                drop(locked);
-                locked =
-                    match deliver_accepted(descriptor, frame, each, callback, user, peer, &address)
-                    {
-                        Some(locked) => locked,
-                        None => return,
-                    };
-                continue;
-            }
-            Err(Outcome::WouldBlock) => match locked.park_accept() {
-                Ok(true) => return,
-                Ok(false) => continue,
-                Err(error) => error.code(),
-            },
-            Err(Outcome::Backoff(error)) => {
-                // The kernel will not tell when fds are free again. The connections wait in its queue.
-                if acceptance.retry_later(&mut locked) {
-                    descriptor.word.fetch_or(READY_READ, Ordering::AcqRel);
-                    return;
-                }
-                error.code()
-            }
-            Err(Outcome::Yield) => {
-                locked.queue(&caller, Dir::Read);
-                return;
-            }
-            Err(Outcome::Done { status, .. }) => status,
-        };
-        let slot = &mut locked.state.read;
-        slot.status = status;
-        deliver_done(locked, Dir::Read, frame);
-        return;
-    }
-}
-
-impl Locked {
-    /// Parks an accept that found nothing; false when an edge came in between.
-    fn park_accept(&mut self) -> Result<bool, Errno> {
-        self.register(Dir::Read)?;
-        let before = self.descriptor.word.fetch_or(WANT_READ, Ordering::AcqRel);
-        Ok(before & READY_READ == 0)
-    }
-}
-
-/// Calls the user with a new connection; afterwards the acceptor again, if it goes on accepting.
-fn deliver_accepted(
-    descriptor: &'static Descriptor,
-    frame: &Frame,
-    each: bool,
-    callback: AcceptFn,
-    user: *mut c_void,
-    peer: Token,
-    address: &Address,
-) -> Option<Locked> {
-    if !each {
-        Scheduler::work_finished(frame);
-    }
-    let peer = ptr::without_provenance_mut(usize::try_from(peer.raw()).unwrap_or(0));
-    deliver_accept(frame, callback, 0, peer, (address.as_ptr(), address.len()), user);
-    if !each {
-        return None;
-    }
-    // The slot is not idle, so this is still the same operation of the same handle, or of one that was
-    // closed meanwhile and is not recycled yet.
-    let mut state = descriptor.state.lock();
-    let slot = &mut state.read;
-    if slot.ended != 0 {
-        slot.status = slot.ended;
-        slot.phase = Phase::Done;
-        frame.private.push(descriptor.read_op.as_ptr());
-        return None;
-    }
-    slot.phase = Phase::Parked;
-    let sched = state.sched?;
-    Some(Locked { descriptor, sched, state })
-}
-
-fn run_done(descriptor: &'static Descriptor, dir: Dir, frame: &Frame) {
-    let state = descriptor.state.lock();
-    let Some(sched) = state.sched else { return };
-    deliver_done(Locked { descriptor, sched, state }, dir, frame);
-}
-
-unsafe fn run_read_done(op: NonNull<Op>, frame: &Frame) {
-    // SAFETY: `read_op` of a descriptor, and the table never frees those.
-    let descriptor = unsafe { &*op.as_ptr().byte_sub(offset_of!(Descriptor, read_op)).cast() };
-    run_done(descriptor, Dir::Read, frame);
-}
-
-unsafe fn run_write_done(op: NonNull<Op>, frame: &Frame) {
-    // SAFETY: `write_op` of a descriptor, as above.
-    let descriptor = unsafe { &*op.as_ptr().byte_sub(offset_of!(Descriptor, write_op)).cast() };
-    run_done(descriptor, Dir::Write, frame);
 }
 
 /// Closes a handle on behalf of its context's destruction.

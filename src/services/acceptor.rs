@@ -3,12 +3,11 @@
 use super::kind;
 use super::stream::{open_locked, trusts_short};
 use crate::sched::completion::{AcceptFn, Callback};
-use crate::sched::descriptor::{
-    Acceptance, Descriptor, Dir, Kind, Locked, Outcome, Reserved, Transfer,
-};
+use crate::sched::descriptor::{Descriptor, Dir, Locked, Reserved};
 use crate::sched::frame::Caller;
 use crate::sched::retry;
 use crate::sched::scheduler::Scheduler;
+use crate::sched::slot::{Acceptance, Kind, Outcome, Transfer};
 use crate::sched::table::Token;
 use crate::sys::address::Address;
 use crate::sys::errno::Errno;

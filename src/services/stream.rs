@@ -6,11 +6,10 @@
 
 use super::kind;
 use crate::sched::completion::{Callback, IoFn, StatusFn};
-use crate::sched::descriptor::{
-    Descriptor, Dir, Kind, Locked, Outcome, Perform, Reserved, Transfer,
-};
+use crate::sched::descriptor::{Descriptor, Dir, Locked, Reserved};
 use crate::sched::frame::Caller;
 use crate::sched::scheduler::Scheduler;
+use crate::sched::slot::{Kind, Outcome, Perform, Transfer};
 use crate::sched::table::Token;
 use crate::sys::address::Address;
 use crate::sys::errno::Errno;

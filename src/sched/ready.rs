@@ -1,0 +1,205 @@
+//! What a thread does with a descriptor that it popped: performs what is ready, delivers the first
+//! completion at once, takes connections.
+#![allow(unsafe_code, reason = "from an embedded op to its descriptor")]
+
+use super::completion::{AcceptFn, Callback, deliver, deliver_accept};
+use super::descriptor::{Descriptor, Dir, Driven, Locked, QUEUED, READY_READ, WANT_READ};
+use super::frame::{Caller, Frame};
+use super::op::Op;
+use super::scheduler::Scheduler;
+use super::slot::{Kind, Outcome, Phase};
+use super::sync::Ordering;
+use super::table::Token;
+use crate::sys::address::Address;
+use crate::sys::errno::Errno;
+use libc::c_void;
+use std::mem::offset_of;
+use std::ptr::{self, NonNull};
+
+/// Connections taken, or buffers filled, in one go before others have their turn (H34).
+const ACCEPTS_PER_RUN: usize = 16;
+
+/// Runs a queued descriptor: drives each direction that is wanted and ready, delivers the first
+/// completion at once and queues a second.
+pub(super) unsafe fn run_ready(op: NonNull<Op>, frame: &Frame) {
+    // SAFETY: `op` is a field of a descriptor, and the table never frees those.
+    let descriptor: &'static Descriptor =
+        unsafe { &*op.as_ptr().byte_sub(offset_of!(Descriptor, op)).cast() };
+    let state = descriptor.state.lock();
+    let word = descriptor.word.fetch_and(!QUEUED, Ordering::AcqRel);
+    let (Some(sched), false) = (state.sched, state.closed) else {
+        descriptor.recycle_if_done(&state);
+        return;
+    };
+    let mut locked = Locked { descriptor, sched, state };
+    let mut first = None;
+    // A connect before the reads that wait for it.
+    for dir in [Dir::Write, Dir::Read] {
+        if word & dir.want() == 0 || locked.state.slot(dir).phase != Phase::Parked {
+            continue;
+        }
+        match locked.drive(dir) {
+            Ok(Driven::Parked) => continue,
+            Ok(Driven::Yielded) => {
+                if let Kind::Accept { .. } = locked.state.slot(dir).kind {
+                    // Delivers by itself, and needs the lock for each; so it comes last.
+                    first = first.or(Some(Dir::Read));
+                } else {
+                    locked.queue(&Caller::of(frame), dir);
+                }
+                continue;
+            }
+            Ok(Driven::Done) => {}
+            Err(error) => locked.finish(dir, error.code()),
+        }
+        if first.is_none() {
+            first = Some(dir);
+        } else {
+            frame.private.push(descriptor.done_op(dir));
+        }
+    }
+    match first {
+        Some(Dir::Read)
+            if matches!(locked.state.read.kind, Kind::Accept { .. })
+                && locked.state.read.phase == Phase::Parked =>
+        {
+            accept_ready(locked, frame);
+        }
+        Some(dir) => deliver_done(locked, dir, frame),
+        None => {}
+    }
+}
+
+/// Delivers the completed operation of a direction. The slot is idle, and the handle recycled if it was
+/// closed, before the callback runs.
+fn deliver_done(mut locked: Locked, dir: Dir, frame: &Frame) {
+    let slot = locked.state.slot(dir);
+    slot.phase = Phase::Idle;
+    let (callback, status, bytes, user) =
+        (slot.callback, slot.status, slot.transfer.done, slot.user);
+    let Locked { descriptor, state, .. } = locked;
+    descriptor.recycle_if_done(&state);
+    drop(state);
+    Scheduler::work_finished(frame);
+    deliver(frame, callback, status, bytes, user);
+}
+
+/// Takes connections and delivers each, until there are none, the operation ends or others have waited
+/// long enough. Only one thread at a time is here for an acceptor: the operation is not parked meanwhile.
+fn accept_ready(mut locked: Locked, frame: &Frame) {
+    let descriptor = locked.descriptor;
+    let caller = Caller::of(frame);
+    let mut rounds = if frame.single { 1 } else { ACCEPTS_PER_RUN };
+    loop {
+        let slot = &locked.state.read;
+        let (Kind::Accept { acceptance, each }, Callback::Accept(callback), user) =
+            (slot.kind, slot.callback, slot.user)
+        else {
+            return;
+        };
+        if rounds == 0 || frame.sched.halted() {
+            locked.queue(&caller, Dir::Read);
+            return;
+        }
+        rounds -= 1;
+        descriptor.word.fetch_and(!(READY_READ | WANT_READ), Ordering::AcqRel);
+        let mut address = Address::empty();
+        let status = match acceptance.accept(&locked, &mut address) {
+            Ok(peer) => {
+                descriptor.word.fetch_or(READY_READ, Ordering::AcqRel);
+                let phase = if each { Phase::Delivering } else { Phase::Idle };
+                locked.state.read.phase = phase;
+                drop(locked);
+                locked =
+                    match deliver_accepted(descriptor, frame, each, callback, user, peer, &address)
+                    {
+                        Some(locked) => locked,
+                        None => return,
+                    };
+                continue;
+            }
+            Err(Outcome::WouldBlock) => match locked.park_accept() {
+                Ok(true) => return,
+                Ok(false) => continue,
+                Err(error) => error.code(),
+            },
+            Err(Outcome::Backoff(error)) => {
+                // The kernel will not tell when fds are free again. The connections wait in its queue.
+                if acceptance.retry_later(&mut locked) {
+                    descriptor.word.fetch_or(READY_READ, Ordering::AcqRel);
+                    return;
+                }
+                error.code()
+            }
+            Err(Outcome::Yield) => {
+                locked.queue(&caller, Dir::Read);
+                return;
+            }
+            Err(Outcome::Done { status, .. }) => status,
+        };
+        let slot = &mut locked.state.read;
+        slot.status = status;
+        deliver_done(locked, Dir::Read, frame);
+        return;
+    }
+}
+
+impl Locked {
+    /// Parks an accept that found nothing; false when an edge came in between.
+    fn park_accept(&mut self) -> Result<bool, Errno> {
+        self.register(Dir::Read)?;
+        let before = self.descriptor.word.fetch_or(WANT_READ, Ordering::AcqRel);
+        Ok(before & READY_READ == 0)
+    }
+}
+
+/// Calls the user with a new connection; afterwards the acceptor again, if it goes on accepting.
+fn deliver_accepted(
+    descriptor: &'static Descriptor,
+    frame: &Frame,
+    each: bool,
+    callback: AcceptFn,
+    user: *mut c_void,
+    peer: Token,
+    address: &Address,
+) -> Option<Locked> {
+    if !each {
+        Scheduler::work_finished(frame);
+    }
+    let peer = ptr::without_provenance_mut(usize::try_from(peer.raw()).unwrap_or(0));
+    deliver_accept(frame, callback, 0, peer, (address.as_ptr(), address.len()), user);
+    if !each {
+        return None;
+    }
+    // The slot is not idle, so this is still the same operation of the same handle, or of one that was
+    // closed meanwhile and is not recycled yet.
+    let mut state = descriptor.state.lock();
+    let slot = &mut state.read;
+    if slot.ended != 0 {
+        slot.status = slot.ended;
+        slot.phase = Phase::Done;
+        frame.private.push(descriptor.read_op.as_ptr());
+        return None;
+    }
+    slot.phase = Phase::Parked;
+    let sched = state.sched?;
+    Some(Locked { descriptor, sched, state })
+}
+
+fn run_done(descriptor: &'static Descriptor, dir: Dir, frame: &Frame) {
+    let state = descriptor.state.lock();
+    let Some(sched) = state.sched else { return };
+    deliver_done(Locked { descriptor, sched, state }, dir, frame);
+}
+
+pub(super) unsafe fn run_read_done(op: NonNull<Op>, frame: &Frame) {
+    // SAFETY: `read_op` of a descriptor, and the table never frees those.
+    let descriptor = unsafe { &*op.as_ptr().byte_sub(offset_of!(Descriptor, read_op)).cast() };
+    run_done(descriptor, Dir::Read, frame);
+}
+
+pub(super) unsafe fn run_write_done(op: NonNull<Op>, frame: &Frame) {
+    // SAFETY: `write_op` of a descriptor, as above.
+    let descriptor = unsafe { &*op.as_ptr().byte_sub(offset_of!(Descriptor, write_op)).cast() };
+    run_done(descriptor, Dir::Write, frame);
+}

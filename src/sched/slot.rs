@@ -1,0 +1,123 @@
+//! What an operation is: its kind, its transfer, and the slot of a descriptor that holds it.
+#![allow(unsafe_code, reason = "a placeholder for the user's function")]
+
+use super::completion::Callback;
+use super::descriptor::Locked;
+use super::table::Token;
+use crate::sys::address::Address;
+use crate::sys::errno::Errno;
+use libc::c_void;
+use std::os::fd::RawFd;
+use std::ptr;
+
+/// What trying the system call came to.
+pub enum Outcome {
+    /// The operation is complete, with this status. `drained`: the kernel has nothing more in this
+    /// direction, so that the next operation need not ask.
+    Done {
+        /// 0 or a negative code.
+        status: i32,
+        /// See above.
+        drained: bool,
+    },
+    /// The kernel has nothing now.
+    WouldBlock,
+    /// More could be done, but others have waited long enough.
+    Yield,
+    /// A resource of the system is short: try again after a while.
+    Backoff(Errno),
+}
+
+/// An operation's view of its transfer.
+pub struct Transfer {
+    /// The user's buffer, or array of `iovec`s.
+    pub data: *mut c_void,
+    /// Its length in bytes, or the number of `iovec`s.
+    pub length: usize,
+    /// Bytes moved so far.
+    pub done: usize,
+    /// Bytes wanted in all.
+    pub total: usize,
+    /// Bytes moved already of the first `iovec` that is left.
+    pub skip: usize,
+}
+
+impl Transfer {
+    /// Of an operation that moves no bytes.
+    pub const fn none() -> Self {
+        Transfer { data: ptr::null_mut(), length: 0, done: 0, total: 0, skip: 0 }
+    }
+}
+
+/// Tries the system call. `trust` says that a transfer shorter than its buffer has drained the
+/// direction. Called under the descriptor's lock.
+pub type Perform = fn(RawFd, &mut Transfer, trust: bool) -> Outcome;
+
+/// What is special about accepting: the connection is taken just before its callback runs, so that it
+/// never lies in a queue where a cancel could lose it (H24).
+pub trait Acceptance {
+    /// Takes a connection of `listener` into a new handle.
+    fn accept(&self, listener: &Locked, address: &mut Address) -> Result<Token, Outcome>;
+    /// Calls [`Locked::retry`] on the listener after a while; false when that can't be arranged.
+    fn retry_later(&self, listener: &mut Locked) -> bool;
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    Idle,
+    /// Waits for readiness.
+    Parked,
+    /// A multi-shot operation's callback is running, or about to; it parks again afterwards.
+    Delivering,
+    /// Complete, and queued for delivery.
+    Done,
+}
+
+/// What an operation is, given when it begins.
+#[derive(Clone, Copy)]
+pub enum Kind {
+    /// Tried with a system call; complete once.
+    Once(Perform),
+    /// Establishes the connection. Until then nothing is read: a read would take the error that belongs
+    /// to the connect out of the socket.
+    Connect {
+        /// How to find out.
+        perform: Perform,
+        /// The fd goes if it fails: it was opened for this operation.
+        opened: bool,
+    },
+    /// Takes connections: one, or until cancelled.
+    Accept {
+        /// How.
+        acceptance: &'static (dyn Acceptance + Sync),
+        /// Until cancelled.
+        each: bool,
+    },
+}
+
+pub(super) struct Slot {
+    pub(super) phase: Phase,
+    /// A multi-shot operation was ended while its callback ran; the status to end with.
+    pub(super) ended: i32,
+    pub(super) status: i32,
+    pub(super) kind: Kind,
+    pub(super) transfer: Transfer,
+    pub(super) callback: Callback,
+    pub(super) user: *mut c_void,
+}
+
+unsafe extern "C-unwind" fn no_callback(_: i32, _: *mut c_void) {}
+
+impl Slot {
+    pub(super) fn vacant() -> Self {
+        Slot {
+            phase: Phase::Idle,
+            ended: 0,
+            status: 0,
+            kind: Kind::Once(|_, _, _| Outcome::Yield),
+            transfer: Transfer::none(),
+            callback: Callback::Status(no_callback),
+            user: ptr::null_mut(),
+        }
+    }
+}
