@@ -109,6 +109,11 @@ typedef struct weir_acceptor weir_acceptor;
 typedef struct weir_context weir_context;
 
 /**
+ * A strand. Made by weir_strand_create().
+ */
+typedef struct weir_strand weir_strand;
+
+/**
  * A connected byte stream: TCP or AF_UNIX. Made by weir_stream_create() and by accepting.
  */
 typedef struct weir_stream weir_stream;
@@ -139,6 +144,91 @@ typedef void (*weir_accept_callback)(int status,
                                      const struct sockaddr *address,
                                      socklen_t address_length,
                                      void *user);
+
+/**
+ * Ends a handle of any type but a context, as its own close function does.
+ *
+ * Errors: WEIR_EBADF.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_handle_close(void *handle);
+
+/**
+ * Ends what is pending on a handle of any type but a context, as its own cancel function does. `count`, which
+ * may be NULL, receives the number ended.
+ *
+ * Errors: WEIR_EBADF.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_handle_cancel(void *handle, size_t *count);
+
+/**
+ * The context of a handle of any type.
+ *
+ * Errors: WEIR_EBADF, WEIR_EINVAL (`out` is NULL).
+ *
+ * Thread: any; never blocks.
+ */
+int weir_handle_context(void *handle, weir_context **out);
+
+/**
+ * The number of operations that are pending on a handle, or whose completion is not delivered yet.
+ *
+ * Errors: WEIR_EBADF, WEIR_EINVAL (`count` is NULL).
+ *
+ * Thread: any; never blocks.
+ */
+int weir_handle_pending(void *handle, size_t *count);
+
+/**
+ * Names a handle, for reports. The text is copied; NULL takes the name away.
+ *
+ * Errors: WEIR_EBADF, WEIR_ENOMEM.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_handle_set_name(void *handle, const char *name);
+
+/**
+ * Copies the name of a handle to `buffer`, of `size` bytes, with a terminating 0; an empty text where it has
+ * none. A name that does not fit is cut short.
+ *
+ * Errors: WEIR_EBADF, WEIR_EINVAL (`buffer` is NULL or `size` is 0).
+ *
+ * Thread: any; never blocks.
+ */
+int weir_handle_name(void *handle, char *buffer, size_t size);
+
+/**
+ * Tags a handle with a number of the user's, for weir_context_cancel_tag(). 0 is no tag.
+ *
+ * Errors: WEIR_EBADF, WEIR_ENOMEM.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_handle_set_tag(void *handle, uint64_t tag);
+
+/**
+ * The tag of a handle; 0 where it has none.
+ *
+ * Errors: WEIR_EBADF, WEIR_EINVAL (`tag` is NULL).
+ *
+ * Thread: any; never blocks.
+ */
+int weir_handle_tag(void *handle, uint64_t *tag);
+
+/**
+ * Sends the callbacks of a handle through a strand of its context from now on; NULL frees it of its
+ * strand. The handle must have nothing pending.
+ *
+ * Errors: WEIR_EBADF (either handle), WEIR_EBUSY (something is pending), WEIR_EINVAL (a strand of another
+ * context, or `handle` is a strand itself).
+ *
+ * Thread: any; never blocks.
+ */
+int weir_handle_set_strand(void *handle, weir_strand *strand);
 
 /* ---- error ----------------------------------------------------------------------------------- */
 
@@ -394,7 +484,7 @@ int weir_context_restart(weir_context *context);
  * of the context it takes no lock and makes no system call. Status: 0, or WEIR_ECANCELED from
  * weir_context_destroy().
  *
- * Errors: WEIR_EBADF, WEIR_EINVAL (`callback` is NULL), WEIR_ENOMEM, WEIR_ESHUTDOWN.
+ * Errors: WEIR_EBADF, WEIR_ENOMEM, WEIR_ESHUTDOWN.
  *
  * Thread: any; never blocks.
  */
@@ -477,6 +567,207 @@ int weir_context_now(weir_context *context, int64_t *now_ns);
  */
 int weir_context_advance(weir_context *context, int64_t by_ns);
 
+/**
+ * Ends what is pending on every handle of the context that has this tag, see weir_handle_set_tag(). `count`,
+ * which may be NULL, receives the number ended.
+ *
+ * Errors: WEIR_EBADF, WEIR_EINVAL (`tag` is 0), WEIR_ENOMEM.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_context_cancel_tag(weir_context *context, uint64_t tag, size_t *count);
+
+/* ---- strand ---------------------------------------------------------------------------------- */
+
+/**
+ * Makes a strand of a context: callbacks that go through it never run at the same time, whatever the
+ * number of threads, and run in the order in which they were queued; no thread waits for another.
+ * weir_handle_set_strand() sends the callbacks of a handle through it. End it with weir_strand_close().
+ *
+ * A nested run function, called from a callback that is in a strand, runs no callback of that strand.
+ *
+ * Errors: WEIR_EBADF, WEIR_EINVAL (`out` is NULL), WEIR_ENOMEM, WEIR_ESHUTDOWN.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_strand_create(weir_context *context, weir_strand **out);
+
+/**
+ * Ends the handle. Nothing is cancelled: what was posted is called in its turn, and what is bound to the
+ * strand stays serialised.
+ *
+ * Errors: WEIR_EBADF.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_strand_close(weir_strand *strand);
+
+/**
+ * The context that the strand belongs to.
+ *
+ * Errors: WEIR_EBADF, WEIR_EINVAL (`out` is NULL).
+ *
+ * Thread: any; never blocks.
+ */
+int weir_strand_context(weir_strand *strand, weir_context **out);
+
+/**
+ * Queues a function to be called in the strand; never calls it at once. Functions are called in the order
+ * in which they were posted. Status: 0, or WEIR_ECANCELED from weir_context_destroy().
+ *
+ * Errors: WEIR_EBADF, WEIR_ENOMEM, WEIR_ESHUTDOWN.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_strand_post(weir_strand *strand, weir_callback callback, void *user);
+
+/**
+ * Calls a function at once with status 0 when the calling thread runs a callback of the strand, else as
+ * weir_strand_post().
+ *
+ * Errors: as weir_strand_post().
+ *
+ * Thread: any; never blocks (but for the callback).
+ */
+int weir_strand_dispatch(weir_strand *strand, weir_callback callback, void *user);
+
+/**
+ * 1 when the calling thread runs a callback of the strand, else 0.
+ *
+ * Errors: WEIR_EBADF.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_strand_running_in_this_thread(weir_strand *strand);
+
+/* ---- record ---------------------------------------------------------------------------------- */
+
+/**
+ * Record kind: weir_context_post() and its like. `value` is 0.
+ */
+#define WEIR_OP_POST 1
+
+/**
+ * Record kind: a wait or a tick of a timer. `value` is 0.
+ */
+#define WEIR_OP_TIMER 2
+
+/**
+ * Record kind: an accepted connection. `value` is the weir_stream, 0 with an error.
+ */
+#define WEIR_OP_ACCEPT 3
+
+/**
+ * Record kind: a connect. `value` is 0.
+ */
+#define WEIR_OP_CONNECT 4
+
+/**
+ * Record kind: every way of reading from a stream. `value` is the number of bytes.
+ */
+#define WEIR_OP_READ 5
+
+/**
+ * Record kind: every way of writing to a stream. `value` is the number of bytes.
+ */
+#define WEIR_OP_WRITE 6
+
+/**
+ * Record kind: readiness of a stream, an acceptor or a datagram socket. `value` is 0.
+ */
+#define WEIR_OP_WAIT 7
+
+/**
+ * Record kind: datagrams received. `value` is the number of bytes, or of messages.
+ */
+#define WEIR_OP_RECEIVE 8
+
+/**
+ * Record kind: datagrams sent. `value` is the number of bytes, or of messages.
+ */
+#define WEIR_OP_SEND 9
+
+/**
+ * Record kind: a signal. `value` is its number.
+ */
+#define WEIR_OP_SIGNAL 10
+
+/**
+ * Record kind: a forward lookup. `value` is a pointer to its result, which is the receiver's.
+ */
+#define WEIR_OP_RESOLVE 11
+
+/**
+ * Record kind: a reverse lookup. `value` is a pointer to its result, which is the receiver's.
+ */
+#define WEIR_OP_REVERSE 12
+
+/**
+ * Record kind: a watch. `value` is the events.
+ */
+#define WEIR_OP_WATCH 13
+
+/**
+ * Record kind: the exit of a process. `value` is its wait status.
+ */
+#define WEIR_OP_PROCESS 14
+
+/**
+ * Record kind: a job. `value` is what its function returned.
+ */
+#define WEIR_OP_JOB 15
+
+/**
+ * The completion of an operation that was begun with a NULL callback.
+ */
+typedef struct weir_record {
+    /**
+     * The pointer that was given with the operation.
+     */
+    void *user;
+    /**
+     * What the operation gave, see the kind. (For one that can hold a pointer: cast through uintptr_t.)
+     */
+    uint64_t value;
+    /**
+     * For reads into a pool: the offset of the data in the pool's memory.
+     */
+    uint64_t extra;
+    /**
+     * WEIR_OP_...
+     */
+    uint32_t kind;
+    /**
+     * 0 or a negative code.
+     */
+    int32_t status;
+} weir_record;
+
+/**
+ * Runs the context and collects the completions of operations that were begun with a NULL callback, up to
+ * `capacity` of them. It waits until there is one, for `timeout_ns` at most (0: not at all; WEIR_FOREVER), and
+ * returns with what there is when nothing more is ready. Callbacks of other operations are called
+ * meanwhile. Also returns, then perhaps with 0 records, when the context is out of work, which the next
+ * weir_context_reap() undoes by itself, or stopped by weir_context_stop(), which weir_context_restart() ends.
+ *
+ * A completion that finds no room, or is met by another run function, waits for the next reap: none is
+ * lost, and until then the operation counts as pending (a second one gives WEIR_EBUSY) and as work. Run
+ * functions that do not reap return when nothing but such completions is left. Records that nobody has
+ * reaped are dropped by weir_context_destroy().
+ *
+ * `count` receives the number of records.
+ *
+ * Errors: WEIR_EBADF, WEIR_EINVAL (`records` or `count` is NULL, `capacity` is 0, a negative time),
+ * WEIR_ESHUTDOWN, or what the kernel said of epoll.
+ *
+ * Thread: any; may block for `timeout_ns`.
+ */
+int weir_context_reap(weir_context *context,
+                      weir_record *records,
+                      size_t capacity,
+                      int64_t timeout_ns,
+                      size_t *count);
+
 /* ---- timer ----------------------------------------------------------------------------------- */
 
 /**
@@ -551,7 +842,7 @@ int weir_timer_remaining(weir_timer *timer, int64_t *ns);
  * passed. Any number of waits may be pending on a timer; they complete in the order in which they
  * began. Timers with the same expiry complete in the order in which they were armed.
  *
- * Errors: WEIR_EBADF, WEIR_EINVAL (`callback` is NULL), WEIR_ENOMEM, WEIR_ESHUTDOWN.
+ * Errors: WEIR_EBADF, WEIR_ENOMEM, WEIR_ESHUTDOWN.
  *
  * Thread: any; never blocks.
  */
@@ -582,7 +873,7 @@ int weir_timer_cancel_one(weir_timer *timer, size_t *count);
  * keep to the grid of the first; those that were missed fold into one. Calls for one timer never
  * overlap. Sets the expiry; setting it again moves the next tick.
  *
- * Errors: WEIR_EBADF, WEIR_EINVAL (`first_ns` < 0, `period_ns` < 1, `callback` is NULL), WEIR_EBUSY (it
+ * Errors: WEIR_EBADF, WEIR_EINVAL (`first_ns` < 0, `period_ns` < 1), WEIR_EBUSY (it
  * ticks already, or its last WEIR_ECANCELED is not delivered yet), WEIR_ESHUTDOWN.
  *
  * Thread: any; never blocks.
@@ -748,7 +1039,7 @@ int weir_stream_bind(weir_stream *stream, const struct sockaddr *address, sockle
  * -ECONNREFUSED. A read that is begun meanwhile waits for the connection. The address is not needed
  * after the call.
  *
- * Errors: WEIR_EBADF, WEIR_EINVAL (address, or `callback` is NULL), WEIR_EBUSY (a connect, write or wait for
+ * Errors: WEIR_EBADF, WEIR_EINVAL (address), WEIR_EBUSY (a connect, write or wait for
  * writability is pending), -EAFNOSUPPORT, -EMFILE, -ENFILE, -ENOSPC (epoll watches), WEIR_ENOMEM,
  * WEIR_ESHUTDOWN.
  *
@@ -769,7 +1060,7 @@ int weir_stream_connect(weir_stream *stream,
  * One operation may be pending in each direction: reading and waiting for readability share the one,
  * writing, connecting and waiting for writability the other.
  *
- * Errors: WEIR_EBADF, WEIR_EINVAL (`callback` is NULL; `data` is NULL with a length; a length above
+ * Errors: WEIR_EBADF, WEIR_EINVAL (`data` is NULL with a length; a length above
  * SSIZE_MAX), WEIR_EBUSY (one is pending), WEIR_ENOTCONN (there is no fd), -ENOSPC (epoll watches),
  * WEIR_ENOMEM, WEIR_ESHUTDOWN.
  *
@@ -923,7 +1214,7 @@ int weir_stream_try_writev(weir_stream *stream, const struct iovec *buffers, siz
  * (WEIR_WAIT_WRITE), for programs that do the transfer themselves. Level-checked: what is so already
  * completes at once (not inside this call), and it never completes on a socket that is not ready.
  *
- * Errors: WEIR_EBADF, WEIR_EINVAL (`what`, or `callback` is NULL), WEIR_EBUSY (the direction has a pending
+ * Errors: WEIR_EBADF, WEIR_EINVAL (`what`), WEIR_EBUSY (the direction has a pending
  * operation), WEIR_ENOTCONN (there is no fd), -ENOSPC, WEIR_ENOMEM, WEIR_ESHUTDOWN.
  *
  * Thread: any; never blocks.
@@ -1114,14 +1405,12 @@ int weir_acceptor_local_address(weir_acceptor *acceptor, struct sockaddr_storage
  * like) are passed over. Where the process or the system is out of fds or memory the operation stays
  * pending, and tries again every 100 ms of the context's clock.
  *
- * Errors: WEIR_EBADF, WEIR_EINVAL (`callback` is NULL; the socket does not listen), WEIR_EBUSY (one is pending),
+ * Errors: WEIR_EBADF, WEIR_EINVAL (the socket does not listen), WEIR_EBUSY (one is pending),
  * WEIR_ENOTCONN (there is no fd), -ENOSPC (epoll watches), WEIR_ENOMEM, WEIR_ESHUTDOWN.
  *
  * Thread: any; never blocks.
  */
-int weir_acceptor_accept(weir_acceptor *acceptor,
-                         weir_accept_callback callback,
-                         void *user);
+int weir_acceptor_accept(weir_acceptor *acceptor, weir_accept_callback callback, void *user);
 
 /**
  * Accepts connections one after another: the callback is called with 0 and a new stream for each, and

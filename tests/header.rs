@@ -10,8 +10,10 @@ use std::thread;
 const INCLUDES: [&str; 5] = ["stddef.h", "stdint.h", "sys/types.h", "sys/socket.h", "sys/uio.h"];
 
 /// The sections of the header, each a file of `src/abi`. What one declares, those behind it may use.
-const SECTIONS: [&str; 9] =
-    ["version", "handle", "error", "context", "timer", "stream", "acceptor", "option", "address"];
+const SECTIONS: [&str; 11] = [
+    "version", "handle", "error", "context", "strand", "record", "timer", "stream", "acceptor",
+    "option", "address",
+];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -2,7 +2,7 @@
 
 use super::handle::{
     acceptor, address_in, address_out, code, context_of, count, deliver, open_context, pointer,
-    required, weir_accept_callback, weir_acceptor, weir_callback, weir_context, weir_stream,
+    weir_accept_callback, weir_acceptor, weir_callback, weir_context,
 };
 use crate::sched::completion::AcceptFn;
 use crate::sched::descriptor::{Descriptor, Dir};
@@ -173,21 +173,9 @@ pub unsafe extern "C" fn weir_acceptor_local_address(
 }
 
 /// The callback as the services see it: the peer's handle is a pointer to something opaque.
-fn accept_fn(callback: weir_accept_callback) -> Result<AcceptFn, Errno> {
-    let callback = required(callback)?;
+fn accept_fn(callback: weir_accept_callback) -> Option<AcceptFn> {
     // SAFETY: the types differ in what an opaque pointer points to, which no ABI sees.
-    Ok(unsafe {
-        std::mem::transmute::<
-            unsafe extern "C-unwind" fn(
-                c_int,
-                *mut weir_stream,
-                *const sockaddr,
-                socklen_t,
-                *mut c_void,
-            ),
-            AcceptFn,
-        >(callback)
-    })
+    unsafe { std::mem::transmute::<weir_accept_callback, Option<AcceptFn>>(callback) }
 }
 
 /// Accepts one connection. Completes with 0 and a new stream, or with WEIR_ECANCELED or what the kernel says
@@ -195,7 +183,7 @@ fn accept_fn(callback: weir_accept_callback) -> Result<AcceptFn, Errno> {
 /// like) are passed over. Where the process or the system is out of fds or memory the operation stays
 /// pending, and tries again every 100 ms of the context's clock.
 ///
-/// Errors: WEIR_EBADF, WEIR_EINVAL (`callback` is NULL; the socket does not listen), WEIR_EBUSY (one is pending),
+/// Errors: WEIR_EBADF, WEIR_EINVAL (the socket does not listen), WEIR_EBUSY (one is pending),
 /// WEIR_ENOTCONN (there is no fd), -ENOSPC (epoll watches), WEIR_ENOMEM, WEIR_ESHUTDOWN.
 ///
 /// Thread: any; never blocks.
@@ -208,7 +196,7 @@ pub extern "C" fn weir_acceptor_accept(
     let caller = Caller::current();
     code(
         self::acceptor(acceptor)
-            .and_then(|token| service::accept(&caller, token, false, accept_fn(callback)?, user)),
+            .and_then(|token| service::accept(&caller, token, false, accept_fn(callback), user)),
     )
 }
 
@@ -228,7 +216,7 @@ pub extern "C" fn weir_acceptor_accept_each(
     let caller = Caller::current();
     code(
         self::acceptor(acceptor)
-            .and_then(|token| service::accept(&caller, token, true, accept_fn(callback)?, user)),
+            .and_then(|token| service::accept(&caller, token, true, accept_fn(callback), user)),
     )
 }
 
@@ -246,7 +234,7 @@ pub extern "C" fn weir_acceptor_wait(
     let caller = Caller::current();
     code(
         self::acceptor(acceptor)
-            .and_then(|token| stream::wait(&caller, token, Dir::Read, required(callback)?, user)),
+            .and_then(|token| stream::wait(&caller, token, Dir::Read, callback, user)),
     )
 }
 

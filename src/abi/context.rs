@@ -1,7 +1,7 @@
 //! Contexts.
 
 use super::handle::{
-    code, context, context_token, count, deliver, open_context, pointer, required, weir_callback,
+    code, context, context_token, count, deliver, open_context, pointer, weir_callback,
     weir_context,
 };
 use crate::sched::budget::Limits;
@@ -152,7 +152,7 @@ fn run(context: *const weir_context, limit: Limit, how_many: Count) -> Result<us
 }
 
 /// A limit that many nanoseconds from now.
-fn after(timeout_ns: i64) -> Result<Limit, Errno> {
+pub(super) fn limit_after(timeout_ns: i64) -> Result<Limit, Errno> {
     let nanos = u64::try_from(timeout_ns).map_err(|_| Errno::INVAL)?;
     if timeout_ns == WEIR_FOREVER {
         return Ok(Limit::Forever);
@@ -203,7 +203,7 @@ pub unsafe extern "C" fn weir_context_run_for(
     timeout_ns: i64,
     count: *mut usize,
 ) -> c_int {
-    let result = after(timeout_ns).and_then(|limit| run(context, limit, Count::All));
+    let result = limit_after(timeout_ns).and_then(|limit| run(context, limit, Count::All));
     // SAFETY: promised by the caller.
     unsafe { self::count(count, result) }
 }
@@ -222,7 +222,7 @@ pub unsafe extern "C" fn weir_context_run_until(
     let limit = match deadline_ns {
         WEIR_FOREVER => Ok(Limit::Forever),
         ..0 => Err(Errno::INVAL),
-        at => after(at.saturating_sub(clock::monotonic()).max(0)),
+        at => limit_after(at.saturating_sub(clock::monotonic()).max(0)),
     };
     let result = limit.and_then(|limit| run(context, limit, Count::All));
     // SAFETY: promised by the caller.
@@ -240,7 +240,7 @@ pub unsafe extern "C" fn weir_context_wait_one(
     timeout_ns: i64,
     count: *mut usize,
 ) -> c_int {
-    let result = after(timeout_ns).and_then(|limit| run(context, limit, Count::One));
+    let result = limit_after(timeout_ns).and_then(|limit| run(context, limit, Count::One));
     // SAFETY: promised by the caller.
     unsafe { self::count(count, result) }
 }
@@ -310,7 +310,7 @@ pub extern "C" fn weir_context_restart(context: *mut weir_context) -> c_int {
 /// of the context it takes no lock and makes no system call. Status: 0, or WEIR_ECANCELED from
 /// weir_context_destroy().
 ///
-/// Errors: WEIR_EBADF, WEIR_EINVAL (`callback` is NULL), WEIR_ENOMEM, WEIR_ESHUTDOWN.
+/// Errors: WEIR_EBADF, WEIR_ENOMEM, WEIR_ESHUTDOWN.
 ///
 /// Thread: any; never blocks.
 #[unsafe(no_mangle)]
@@ -322,7 +322,7 @@ pub extern "C" fn weir_context_post(
     let caller = Caller::current();
     code(
         context_token(context)
-            .and_then(|context| Scheduler::post_call(&caller, context, required(callback)?, user)),
+            .and_then(|context| Scheduler::post_call(&caller, context, callback, user)),
     )
 }
 
@@ -341,7 +341,7 @@ pub extern "C" fn weir_context_dispatch(
     let caller = Caller::current();
     code(
         context_token(context)
-            .and_then(|context| Scheduler::dispatch(&caller, context, required(callback)?, user)),
+            .and_then(|context| Scheduler::dispatch(&caller, context, callback, user)),
     )
 }
 
@@ -358,10 +358,7 @@ pub extern "C" fn weir_context_defer(
     user: *mut c_void,
 ) -> c_int {
     let caller = Caller::current();
-    code(
-        open_context(&caller, context)
-            .and_then(|context| context.defer(&caller, required(callback)?, user)),
-    )
+    code(open_context(&caller, context).and_then(|context| context.defer(&caller, callback, user)))
 }
 
 /// Keeps run from returning for want of work, until weir_context_work_end().
@@ -434,4 +431,27 @@ pub unsafe extern "C" fn weir_context_now(context: *mut weir_context, now_ns: *m
 pub extern "C" fn weir_context_advance(context: *mut weir_context, by_ns: i64) -> c_int {
     let caller = Caller::current();
     code(self::context(&caller, context).and_then(|context| context.advance(by_ns)))
+}
+
+/// Ends what is pending on every handle of the context that has this tag, see weir_handle_set_tag(). `count`,
+/// which may be NULL, receives the number ended.
+///
+/// Errors: WEIR_EBADF, WEIR_EINVAL (`tag` is 0), WEIR_ENOMEM.
+///
+/// Thread: any; never blocks.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_context_cancel_tag(
+    context: *mut weir_context,
+    tag: u64,
+    count: *mut usize,
+) -> c_int {
+    let caller = Caller::current();
+    let ended = self::context(&caller, context).and_then(|context| {
+        if tag == 0 {
+            return Err(Errno::INVAL);
+        }
+        context.members.cancel_tag(tag, *context, &caller)
+    });
+    // SAFETY: promised by the caller.
+    unsafe { self::count(count, ended) }
 }

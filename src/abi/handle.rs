@@ -2,12 +2,14 @@
 
 use crate::sched::frame::Caller;
 use crate::sched::scheduler::{KIND_CONTEXT, Pinned, Scheduler};
+use crate::sched::strand::KIND_STRAND;
 use crate::sched::table::Token;
 use crate::sched::timers::KIND_TIMER;
-use crate::services::kind;
+use crate::services::{handle as service, kind};
 use crate::sys::address::Address;
 use crate::sys::errno::Errno;
-use libc::{c_int, c_void, sockaddr, sockaddr_storage, socklen_t};
+use libc::{c_char, c_int, c_void, sockaddr, sockaddr_storage, socklen_t};
+use std::ffi::{CStr, CString};
 
 /// An event loop. Made by weir_context_create().
 pub struct weir_context {
@@ -26,6 +28,11 @@ pub struct weir_acceptor {
 
 /// A timer. Made by weir_timer_create().
 pub struct weir_timer {
+    _opaque: [u8; 0],
+}
+
+/// A strand. Made by weir_strand_create().
+pub struct weir_strand {
     _opaque: [u8; 0],
 }
 
@@ -122,6 +129,17 @@ pub(super) fn timer(pointer: *const weir_timer) -> Result<Token, Errno> {
 }
 
 #[inline]
+pub(super) fn strand(pointer: *const weir_strand) -> Result<Token, Errno> {
+    token(pointer, KIND_STRAND)
+}
+
+/// A handle of any kind.
+#[inline]
+fn any(pointer: *const c_void) -> Token {
+    Token::from_raw(pointer.addr() as u64)
+}
+
+#[inline]
 pub(super) fn context_token(pointer: *const weir_context) -> Result<Token, Errno> {
     token(pointer, KIND_CONTEXT)
 }
@@ -140,12 +158,6 @@ pub(super) fn open_context(caller: &Caller, pointer: *const weir_context) -> Res
 /// The handle of a context that an object belongs to.
 pub(super) fn context_of(sched: &Scheduler) -> Result<*mut weir_context, Errno> {
     sched.token().map(pointer).ok_or(Errno::BADF)
-}
-
-/// A callback that must not be NULL.
-#[inline]
-pub(super) fn required<F>(callback: Option<F>) -> Result<F, Errno> {
-    callback.ok_or(Errno::INVAL)
 }
 
 /// An address from C.
@@ -186,4 +198,136 @@ pub(super) unsafe fn address_out(
         }
         Err(error) => error.code(),
     }
+}
+
+/// Ends a handle of any type but a context, as its own close function does.
+///
+/// Errors: WEIR_EBADF.
+///
+/// Thread: any; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn weir_handle_close(handle: *mut c_void) -> c_int {
+    code(service::close(&Caller::current(), any(handle)))
+}
+
+/// Ends what is pending on a handle of any type but a context, as its own cancel function does. `count`, which
+/// may be NULL, receives the number ended.
+///
+/// Errors: WEIR_EBADF.
+///
+/// Thread: any; never blocks.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_handle_cancel(handle: *mut c_void, count: *mut usize) -> c_int {
+    let ended = service::cancel(&Caller::current(), any(handle));
+    // SAFETY: promised by the caller.
+    unsafe { self::count(count, ended) }
+}
+
+/// The context of a handle of any type.
+///
+/// Errors: WEIR_EBADF, WEIR_EINVAL (`out` is NULL).
+///
+/// Thread: any; never blocks.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_handle_context(
+    handle: *mut c_void,
+    out: *mut *mut weir_context,
+) -> c_int {
+    // SAFETY: promised by the caller.
+    unsafe { deliver(out, || service::context(any(handle)).map(pointer)) }
+}
+
+/// The number of operations that are pending on a handle, or whose completion is not delivered yet.
+///
+/// Errors: WEIR_EBADF, WEIR_EINVAL (`count` is NULL).
+///
+/// Thread: any; never blocks.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_handle_pending(handle: *mut c_void, count: *mut usize) -> c_int {
+    // SAFETY: promised by the caller.
+    unsafe { deliver(count, || service::pending(any(handle))) }
+}
+
+/// Names a handle, for reports. The text is copied; NULL takes the name away.
+///
+/// Errors: WEIR_EBADF, WEIR_ENOMEM.
+///
+/// Thread: any; never blocks.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_handle_set_name(handle: *mut c_void, name: *const c_char) -> c_int {
+    let copy = || {
+        if name.is_null() {
+            return Ok(None);
+        }
+        // SAFETY: promised by the caller.
+        let bytes = unsafe { CStr::from_ptr(name) }.to_bytes_with_nul();
+        let mut copy = Vec::new();
+        copy.try_reserve_exact(bytes.len()).map_err(|_| Errno::NOMEM)?;
+        copy.extend_from_slice(bytes);
+        CString::from_vec_with_nul(copy).map(Some).map_err(|_| Errno::INVAL)
+    };
+    code(copy().and_then(|name| service::set_name(any(handle), name)))
+}
+
+/// Copies the name of a handle to `buffer`, of `size` bytes, with a terminating 0; an empty text where it has
+/// none. A name that does not fit is cut short.
+///
+/// Errors: WEIR_EBADF, WEIR_EINVAL (`buffer` is NULL or `size` is 0).
+///
+/// Thread: any; never blocks.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_handle_name(
+    handle: *mut c_void,
+    buffer: *mut c_char,
+    size: usize,
+) -> c_int {
+    let name = match service::name(any(handle)) {
+        Ok(name) => name.unwrap_or_default(),
+        Err(error) => return error.code(),
+    };
+    if buffer.is_null() || size == 0 {
+        return Errno::INVAL.code();
+    }
+    let bytes = name.as_bytes();
+    let length = bytes.len().min(size - 1);
+    // SAFETY: `size` bytes are writable, promised by the caller.
+    unsafe {
+        bytes.as_ptr().copy_to_nonoverlapping(buffer.cast(), length);
+        buffer.add(length).write(0);
+    }
+    0
+}
+
+/// Tags a handle with a number of the user's, for weir_context_cancel_tag(). 0 is no tag.
+///
+/// Errors: WEIR_EBADF, WEIR_ENOMEM.
+///
+/// Thread: any; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn weir_handle_set_tag(handle: *mut c_void, tag: u64) -> c_int {
+    code(service::set_tag(any(handle), tag))
+}
+
+/// The tag of a handle; 0 where it has none.
+///
+/// Errors: WEIR_EBADF, WEIR_EINVAL (`tag` is NULL).
+///
+/// Thread: any; never blocks.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_handle_tag(handle: *mut c_void, tag: *mut u64) -> c_int {
+    // SAFETY: promised by the caller.
+    unsafe { deliver(tag, || service::tag(any(handle))) }
+}
+
+/// Sends the callbacks of a handle through a strand of its context from now on; NULL frees it of its
+/// strand. The handle must have nothing pending.
+///
+/// Errors: WEIR_EBADF (either handle), WEIR_EBUSY (something is pending), WEIR_EINVAL (a strand of another
+/// context, or `handle` is a strand itself).
+///
+/// Thread: any; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn weir_handle_set_strand(handle: *mut c_void, strand: *mut weir_strand) -> c_int {
+    let strand = if strand.is_null() { Ok(None) } else { self::strand(strand).map(Some) };
+    code(strand.and_then(|strand| service::bind(any(handle), strand)))
 }

@@ -15,6 +15,8 @@ pub mod context;
 pub mod error;
 pub mod handle;
 pub mod option;
+pub mod record;
+pub mod strand;
 pub mod stream;
 pub mod timer;
 pub mod version;

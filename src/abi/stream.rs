@@ -2,8 +2,8 @@
 
 use super::handle::{address_in, address_out};
 use super::handle::{
-    code, context_of, count, deliver, open_context, pointer, required, stream, weir_callback,
-    weir_context, weir_io_callback, weir_stream,
+    code, context_of, count, deliver, open_context, pointer, stream, weir_callback, weir_context,
+    weir_io_callback, weir_stream,
 };
 use crate::sched::descriptor::{Descriptor, Dir};
 use crate::sched::frame::Caller;
@@ -194,7 +194,7 @@ pub unsafe extern "C" fn weir_stream_bind(
 /// -ECONNREFUSED. A read that is begun meanwhile waits for the connection. The address is not needed
 /// after the call.
 ///
-/// Errors: WEIR_EBADF, WEIR_EINVAL (address, or `callback` is NULL), WEIR_EBUSY (a connect, write or wait for
+/// Errors: WEIR_EBADF, WEIR_EINVAL (address), WEIR_EBUSY (a connect, write or wait for
 /// writability is pending), -EAFNOSUPPORT, -EMFILE, -ENFILE, -ENOSPC (epoll watches), WEIR_ENOMEM,
 /// WEIR_ESHUTDOWN.
 ///
@@ -211,7 +211,7 @@ pub unsafe extern "C" fn weir_stream_connect(
     code(self::stream(stream).and_then(|token| {
         // SAFETY: promised by the caller.
         let address = unsafe { address_in(address, length) }?;
-        service::connect(&caller, token, &address, required(callback)?, user)
+        service::connect(&caller, token, &address, callback, user)
     }))
 }
 
@@ -224,9 +224,8 @@ fn transfer(
 ) -> c_int {
     let caller = Caller::current();
     code(
-        self::stream(stream).and_then(|token| {
-            service::begin(&caller, token, dir, request, required(callback)?, user)
-        }),
+        self::stream(stream)
+            .and_then(|token| service::begin(&caller, token, dir, request, callback, user)),
     )
 }
 
@@ -238,7 +237,7 @@ fn transfer(
 /// One operation may be pending in each direction: reading and waiting for readability share the one,
 /// writing, connecting and waiting for writability the other.
 ///
-/// Errors: WEIR_EBADF, WEIR_EINVAL (`callback` is NULL; `data` is NULL with a length; a length above
+/// Errors: WEIR_EBADF, WEIR_EINVAL (`data` is NULL with a length; a length above
 /// SSIZE_MAX), WEIR_EBUSY (one is pending), WEIR_ENOTCONN (there is no fd), -ENOSPC (epoll watches),
 /// WEIR_ENOMEM, WEIR_ESHUTDOWN.
 ///
@@ -479,7 +478,7 @@ pub unsafe extern "C" fn weir_stream_try_writev(
 /// (WEIR_WAIT_WRITE), for programs that do the transfer themselves. Level-checked: what is so already
 /// completes at once (not inside this call), and it never completes on a socket that is not ready.
 ///
-/// Errors: WEIR_EBADF, WEIR_EINVAL (`what`, or `callback` is NULL), WEIR_EBUSY (the direction has a pending
+/// Errors: WEIR_EBADF, WEIR_EINVAL (`what`), WEIR_EBUSY (the direction has a pending
 /// operation), WEIR_ENOTCONN (there is no fd), -ENOSPC, WEIR_ENOMEM, WEIR_ESHUTDOWN.
 ///
 /// Thread: any; never blocks.
@@ -497,7 +496,7 @@ pub extern "C" fn weir_stream_wait(
             WEIR_WAIT_WRITE => Dir::Write,
             _ => return Err(Errno::INVAL),
         };
-        service::wait(&caller, token, dir, required(callback)?, user)
+        service::wait(&caller, token, dir, callback, user)
     }))
 }
 

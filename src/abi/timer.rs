@@ -1,8 +1,8 @@
 //! Timers.
 
 use super::handle::{
-    code, context_of, count, deliver, open_context, pointer, required, timer, weir_callback,
-    weir_context, weir_timer,
+    code, context_of, count, deliver, open_context, pointer, timer, weir_callback, weir_context,
+    weir_timer,
 };
 use crate::sched::frame::Caller;
 use crate::sched::timers::Timer;
@@ -99,7 +99,7 @@ pub unsafe extern "C" fn weir_timer_remaining(timer: *mut weir_timer, ns: *mut i
 /// passed. Any number of waits may be pending on a timer; they complete in the order in which they
 /// began. Timers with the same expiry complete in the order in which they were armed.
 ///
-/// Errors: WEIR_EBADF, WEIR_EINVAL (`callback` is NULL), WEIR_ENOMEM, WEIR_ESHUTDOWN.
+/// Errors: WEIR_EBADF, WEIR_ENOMEM, WEIR_ESHUTDOWN.
 ///
 /// Thread: any; never blocks.
 #[unsafe(no_mangle)]
@@ -109,10 +109,7 @@ pub extern "C" fn weir_timer_wait(
     user: *mut c_void,
 ) -> c_int {
     let caller = Caller::current();
-    code(
-        self::timer(timer)
-            .and_then(|timer| service::wait(&caller, timer, required(callback)?, user)),
-    )
+    code(self::timer(timer).and_then(|timer| service::wait(&caller, timer, callback, user)))
 }
 
 /// Ends the pending waits and the periodic operation with WEIR_ECANCELED. The expiry stays. `count`, which
@@ -147,7 +144,7 @@ pub unsafe extern "C" fn weir_timer_cancel_one(timer: *mut weir_timer, count: *m
 /// keep to the grid of the first; those that were missed fold into one. Calls for one timer never
 /// overlap. Sets the expiry; setting it again moves the next tick.
 ///
-/// Errors: WEIR_EBADF, WEIR_EINVAL (`first_ns` < 0, `period_ns` < 1, `callback` is NULL), WEIR_EBUSY (it
+/// Errors: WEIR_EBADF, WEIR_EINVAL (`first_ns` < 0, `period_ns` < 1), WEIR_EBUSY (it
 /// ticks already, or its last WEIR_ECANCELED is not delivered yet), WEIR_ESHUTDOWN.
 ///
 /// Thread: any; never blocks.
@@ -160,9 +157,8 @@ pub extern "C" fn weir_timer_start(
     user: *mut c_void,
 ) -> c_int {
     code(
-        self::timer(timer).and_then(|timer| {
-            service::start(timer, first_ns, period_ns, required(callback)?, user)
-        }),
+        self::timer(timer)
+            .and_then(|timer| service::start(timer, first_ns, period_ns, callback, user)),
     )
 }
 

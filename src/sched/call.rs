@@ -5,7 +5,9 @@
 //! that only posts gets what those that only run have freed. Steady state allocates nothing.
 #![allow(unsafe_code, reason = "a pool of intrusive nodes")]
 
-use super::completion::{StatusFn, deliver_status};
+use super::completion::{
+    Callback, Delivery, OP_POST, OP_TIMER, StatusFn, deliver, deliver_status, hold_back,
+};
 use super::frame::{Caller, Frame};
 use super::op::{Op, RunFn};
 use super::scheduler::Scheduler;
@@ -27,7 +29,8 @@ const BATCH: usize = 128;
 pub struct Call {
     /// First, so that the op's address is the call's.
     op: Op,
-    callback: Cell<StatusFn>,
+    /// None: a record.
+    callback: Cell<Option<StatusFn>>,
     user: Cell<*mut c_void>,
 }
 
@@ -91,7 +94,7 @@ impl Shared {
                 let node = base.add(i);
                 node.write(Call {
                     op: Op::new(run_post),
-                    callback: Cell::new(no_callback),
+                    callback: Cell::new(None),
                     user: Cell::new(ptr::null_mut()),
                 });
                 node.cast::<Op>()
@@ -202,14 +205,12 @@ pub fn give_back_at_end() {
     let _ = AT_END.try_with(|_| ());
 }
 
-unsafe extern "C-unwind" fn no_callback(_: i32, _: *mut c_void) {}
-
 /// A call ready to be queued; `run` decides how it is delivered.
 #[inline]
 pub fn new_call(
     caller: &Caller,
     run: RunFn,
-    callback: StatusFn,
+    callback: Option<StatusFn>,
     user: *mut c_void,
 ) -> Result<NonNull<Op>, Errno> {
     let op = caller.calls().take().ok_or(Errno::NOMEM)?;
@@ -235,7 +236,7 @@ pub unsafe fn cancel_call(op: NonNull<Op>) {
 /// # Safety
 /// `op` came from [`new_call`], is in no queue and owned by the caller.
 #[inline]
-pub unsafe fn free_call(caller: &Caller, op: NonNull<Op>) -> (StatusFn, *mut c_void) {
+pub unsafe fn free_call(caller: &Caller, op: NonNull<Op>) -> (Option<StatusFn>, *mut c_void) {
     // SAFETY: promised by the caller.
     let call = unsafe { op.cast::<Call>().as_ref() };
     let parts = (call.callback.get(), call.user.get());
@@ -243,16 +244,42 @@ pub unsafe fn free_call(caller: &Caller, op: NonNull<Op>) -> (StatusFn, *mut c_v
     parts
 }
 
+/// Delivers a call that was popped.
+#[inline]
+unsafe fn run_call(op: NonNull<Op>, frame: &Frame, kind: u32, status: i32) {
+    // SAFETY: popped by this thread; it came from the pool.
+    if unsafe { op.cast::<Call>().as_ref() }.callback.get().is_none() {
+        // SAFETY: as above.
+        return unsafe { run_record(op, frame, kind, status) };
+    }
+    // SAFETY: as above.
+    let (callback, user) = unsafe { free_call(&Caller::of(frame), op) };
+    Scheduler::work_finished(frame);
+    if let Some(callback) = callback {
+        deliver_status(frame, callback, status, user);
+    }
+}
+
+#[cold]
+unsafe fn run_record(op: NonNull<Op>, frame: &Frame, kind: u32, status: i32) {
+    let callback = Callback::Record(kind);
+    if hold_back(frame, callback, op) {
+        return;
+    }
+    // SAFETY: as in `run_call`.
+    let (_, user) = unsafe { free_call(&Caller::of(frame), op) };
+    Scheduler::work_finished(frame);
+    deliver(frame, callback, Delivery { status, ..Delivery::default() }, user);
+}
+
 /// Delivers a posted function; cancelled when the context is being destroyed.
 ///
 /// # Safety
 /// As [`RunFn`]: `op` is a popped call.
 pub unsafe fn run_post(op: NonNull<Op>, frame: &Frame) {
-    // SAFETY: popped by this thread; it came from the pool.
-    let (callback, user) = unsafe { free_call(&Caller::of(frame), op) };
-    Scheduler::work_finished(frame);
     let status = if frame.draining { Errno::CANCELED.code() } else { 0 };
-    deliver_status(frame, callback, status, user);
+    // SAFETY: promised by the caller.
+    unsafe { run_call(op, frame, OP_POST, status) }
 }
 
 /// Delivers a wait whose time has come; also when the context is destroyed before that.
@@ -260,16 +287,12 @@ pub unsafe fn run_post(op: NonNull<Op>, frame: &Frame) {
 /// # Safety
 /// As [`RunFn`]: `op` is a popped call.
 pub unsafe fn run_wait(op: NonNull<Op>, frame: &Frame) {
-    // SAFETY: popped by this thread; it came from the pool.
-    let (callback, user) = unsafe { free_call(&Caller::of(frame), op) };
-    Scheduler::work_finished(frame);
-    deliver_status(frame, callback, 0, user);
+    // SAFETY: promised by the caller.
+    unsafe { run_call(op, frame, OP_TIMER, 0) }
 }
 
 /// Delivers a wait that was cancelled.
 unsafe fn run_cancelled(op: NonNull<Op>, frame: &Frame) {
-    // SAFETY: popped by this thread; it came from the pool.
-    let (callback, user) = unsafe { free_call(&Caller::of(frame), op) };
-    Scheduler::work_finished(frame);
-    deliver_status(frame, callback, Errno::CANCELED.code(), user);
+    // SAFETY: promised by the caller.
+    unsafe { run_call(op, frame, OP_TIMER, Errno::CANCELED.code()) }
 }

@@ -13,7 +13,7 @@
 
 use super::completion::Callback;
 use super::frame::Caller;
-use super::member::Member;
+use super::member::{Class, Member};
 use super::op::Op;
 use super::reactor::event_data;
 use super::ready::{run_read_done, run_ready, run_write_done};
@@ -116,7 +116,7 @@ unsafe impl Entry for Descriptor {
             op: Op::new(run_ready),
             read_op: Op::new(run_read_done),
             write_op: Op::new(run_write_done),
-            member: Member::new(close_member),
+            member: Member::new(&CLASS),
             state: Mutex::new(State {
                 sched: None,
                 fd: -1,
@@ -366,15 +366,13 @@ impl Locked {
             // What has moved is told with the error.
             Err(error) if self.state.slot(dir).transfer.done > 0 => {
                 self.finish(dir, error.code());
-                self.sched.complete(caller, self.descriptor.done_op(dir));
+                self.complete_done(caller, dir);
             }
             Err(error) => {
                 self.state.slot(dir).phase = Phase::Idle;
                 return Err(error);
             }
-            Ok(Driven::Done) => {
-                self.sched.complete(caller, self.descriptor.done_op(dir));
-            }
+            Ok(Driven::Done) => self.complete_done(caller, dir),
             Ok(Driven::Parked) => self.sched.work_started(),
             Ok(Driven::Yielded) => {
                 self.sched.work_started();
@@ -404,8 +402,30 @@ impl Locked {
         slot.kind = Kind::Once(|_, _, _| Outcome::Yield);
         slot.phase = Phase::Done;
         slot.status = status;
-        self.sched.complete(caller, self.descriptor.done_op(dir));
+        self.complete_done(caller, dir);
         Ok(())
+    }
+
+    /// Queues the completion of an operation that has just begun.
+    #[inline]
+    fn complete_done(&mut self, caller: &Caller, dir: Dir) {
+        self.sched.complete(caller, &self.descriptor.member, self.descriptor.done_op(dir));
+    }
+
+    /// Queues the completion of an operation that is counted as work.
+    pub(super) fn submit_done(&mut self, caller: &Caller, dir: Dir) {
+        self.sched.submit(caller, &self.descriptor.member, self.descriptor.done_op(dir));
+    }
+
+    /// The part that the context knows.
+    pub fn member(&self) -> &'static Member {
+        &self.descriptor.member
+    }
+
+    /// The number of operations that are pending or not delivered yet.
+    pub fn pending(&self) -> usize {
+        let busy = |slot: &Slot| usize::from(slot.phase != Phase::Idle);
+        busy(&self.state.read) + busy(&self.state.write)
     }
 
     /// Registers the fd for a direction, or widens the registration. What is ready already comes as an
@@ -561,7 +581,7 @@ impl Locked {
             Phase::Parked => {
                 self.descriptor.word.fetch_and(!dir.want(), Ordering::AcqRel);
                 self.finish(dir, status);
-                self.sched.post(caller, self.descriptor.done_op(dir));
+                self.submit_done(caller, dir);
                 1
             }
             Phase::Delivering if slot.ended == 0 => {
@@ -610,16 +630,30 @@ impl Locked {
     }
 }
 
-/// Closes a handle on behalf of its context's destruction.
-unsafe fn close_member(member: NonNull<Member>, sched: &Scheduler, caller: &Caller) {
+const CLASS: Class = Class { close: close_member, cancel: cancel_member, report: report_member };
+
+fn of_member(member: NonNull<Member>, sched: &Scheduler) -> Option<Locked> {
     // SAFETY: `member` is a field of a descriptor, and the table never frees those.
     let descriptor: &'static Descriptor =
         unsafe { &*member.as_ptr().byte_sub(offset_of!(Descriptor, member)).cast() };
-    if let Some(locked) = descriptor.lock_if(|head| head.token().is_some())
-        && ptr::eq(locked.sched, sched)
-    {
+    let locked = descriptor.lock_if(|head| head.token().is_some())?;
+    ptr::eq(locked.sched, sched).then_some(locked)
+}
+
+/// Closes a handle on behalf of its context's destruction.
+unsafe fn close_member(member: NonNull<Member>, sched: &Scheduler, caller: &Caller) {
+    if let Some(locked) = of_member(member, sched) {
         locked.close(caller);
     }
+}
+
+unsafe fn cancel_member(member: NonNull<Member>, sched: &Scheduler, caller: &Caller) -> usize {
+    of_member(member, sched).map_or(0, |mut locked| locked.cancel(caller))
+}
+
+unsafe fn report_member(member: NonNull<Member>, sched: &Scheduler) -> Option<(Token, usize)> {
+    let locked = of_member(member, sched)?;
+    Some((locked.token()?, locked.pending()))
 }
 
 #[cfg(all(test, not(loom)))]

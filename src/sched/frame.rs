@@ -7,11 +7,13 @@
 
 use super::budget::Budget;
 use super::call::{Cache, give_back_at_end};
+use super::completion::Sink;
 use super::op::OpQueue;
 use super::run_queue::Stay;
 use super::scheduler::Scheduler;
+use super::strand::Strand;
 use std::cell::Cell;
-use std::ptr;
+use std::ptr::{self, NonNull};
 
 /// What the library keeps per thread. One thread-local with nothing to drop: reading it is one call, and
 /// works in destructors of other thread-locals too.
@@ -50,6 +52,10 @@ pub struct Frame {
     pub draining: bool,
     /// Callbacks run so far.
     pub delivered: Cell<usize>,
+    /// The strand that is being served.
+    pub strand: Cell<*const Strand>,
+    /// Where records go, if this run function reaps.
+    sink: Option<NonNull<Sink>>,
 }
 
 impl Frame {
@@ -69,7 +75,21 @@ impl Frame {
             single,
             draining,
             delivered: Cell::new(0),
+            strand: Cell::new(ptr::null()),
+            sink: None,
         }
+    }
+
+    /// A frame that takes records; `sink` outlives it.
+    pub fn reaping(sched: &'static Scheduler, stay: Stay, sink: &Sink) -> Self {
+        Frame { sink: Some(NonNull::from(sink)), ..Frame::new(sched, stay, false, false) }
+    }
+
+    /// Where records go.
+    #[inline]
+    pub fn sink(&self) -> Option<&Sink> {
+        // SAFETY: promised to `reaping`.
+        self.sink.map(|sink| unsafe { sink.as_ref() })
     }
 
     /// Puts the frame on the thread's stack until the guard is dropped.

@@ -1,18 +1,42 @@
-//! The handles that a context owns, as an intrusive list, so that its destruction finds them all.
+//! The handles that a context owns, as an intrusive list, so that its destruction, its reports and the
+//! cancelling of a tag find them all.
 #![allow(unsafe_code, reason = "intrusive links between type-stable objects")]
 
 use super::frame::Caller;
 use super::scheduler::Scheduler;
-use super::sync::Mutex;
+use super::strand::Strand;
+use super::sync::{AtomicPtr, Mutex, Ordering};
+use super::table::Token;
+use crate::sys::clock;
+use crate::sys::errno::Errno;
 use std::cell::Cell;
+use std::collections::HashMap;
+use std::ffi::CString;
 use std::ptr::{self, NonNull};
+
+/// See [`Class::report`].
+pub type ReportFn = unsafe fn(NonNull<Member>, &Scheduler) -> Option<(Token, usize)>;
+
+/// What a context does with its members without knowing what they are. Each function takes the object's
+/// lock and does nothing where the object no longer belongs to this context.
+pub struct Class {
+    /// Closes the object.
+    pub close: unsafe fn(NonNull<Member>, &Scheduler, &Caller),
+    /// Ends what is pending; the number ended.
+    pub cancel: unsafe fn(NonNull<Member>, &Scheduler, &Caller) -> usize,
+    /// The handle, and the number of operations pending on it.
+    pub report: ReportFn,
+}
 
 /// Embedded in every object that belongs to a context.
 pub struct Member {
     prev: Cell<*const Member>,
     next: Cell<*const Member>,
-    /// Closes the object if it still belongs to this context.
-    close: unsafe fn(NonNull<Member>, &Scheduler, &Caller),
+    /// When it joined, on the coarse monotonic clock.
+    born: Cell<i64>,
+    /// The strand that serialises its callbacks. Changed under the object's lock.
+    strand: AtomicPtr<Strand>,
+    class: &'static Class,
 }
 
 // SAFETY: the links are touched under the list's lock only.
@@ -22,9 +46,54 @@ unsafe impl Sync for Member {}
 
 impl Member {
     /// A member of no list.
-    pub const fn new(close: unsafe fn(NonNull<Member>, &Scheduler, &Caller)) -> Self {
-        Member { prev: Cell::new(ptr::null()), next: Cell::new(ptr::null()), close }
+    #[allow(clippy::missing_const_for_fn, reason = "loom's atomics have no const constructor")]
+    pub fn new(class: &'static Class) -> Self {
+        Member {
+            prev: Cell::new(ptr::null()),
+            next: Cell::new(ptr::null()),
+            born: Cell::new(0),
+            strand: AtomicPtr::new(ptr::null_mut()),
+            class,
+        }
     }
+
+    /// The strand that the handle is bound to.
+    #[inline]
+    pub fn strand(&self) -> Option<&'static Strand> {
+        // SAFETY: null or a strand; strands are type-stable, and kept while something is bound to them.
+        unsafe { self.strand.load(Ordering::Relaxed).as_ref() }
+    }
+
+    /// Binds the handle, or unbinds it; what it was bound to before. Under the object's lock.
+    pub fn bind(&self, strand: Option<&'static Strand>) -> Option<&'static Strand> {
+        let next = strand.map_or(ptr::null_mut(), |strand| ptr::from_ref(strand).cast_mut());
+        // SAFETY: as in `strand`.
+        unsafe { self.strand.swap(next, Ordering::Relaxed).as_ref() }
+    }
+}
+
+/// What a user says of a handle.
+#[derive(Default)]
+struct Label {
+    tag: u64,
+    name: Option<CString>,
+}
+
+/// A member's key in the map of labels.
+fn key(member: &Member) -> usize {
+    ptr::from_ref(member).expose_provenance()
+}
+
+/// One line of a report.
+pub struct Line {
+    /// The handle.
+    pub token: Token,
+    /// Its name, if it was given one.
+    pub name: Option<CString>,
+    /// Nanoseconds since it was made.
+    pub age: i64,
+    /// Operations pending on it.
+    pub pending: usize,
 }
 
 /// The list of one context. `open` says whether it takes members.
@@ -35,6 +104,8 @@ pub struct Members {
 struct List {
     head: *const Member,
     open: bool,
+    /// Of the few that have one.
+    labels: Option<HashMap<usize, Label>>,
 }
 
 // SAFETY: the pointers are to type-stable objects and used under the lock.
@@ -44,7 +115,7 @@ impl Members {
     /// A list that takes no members yet.
     #[allow(clippy::missing_const_for_fn, reason = "loom's mutex has no const constructor")]
     pub fn new() -> Self {
-        Members { list: Mutex::new(List { head: ptr::null(), open: false }) }
+        Members { list: Mutex::new(List { head: ptr::null(), open: false, labels: None }) }
     }
 
     /// Starts or ends taking members.
@@ -58,6 +129,7 @@ impl Members {
         if !list.open {
             return false;
         }
+        member.born.set(clock::monotonic_coarse());
         member.prev.set(ptr::null());
         member.next.set(list.head);
         // SAFETY: members are type-stable, and in the list, so that the lock guards their links.
@@ -71,6 +143,9 @@ impl Members {
     /// Takes a member out. The last thing that its close does with the context: while it is in the
     /// list the context is not torn down.
     pub fn remove(&self, member: &'static Member) {
+        if let Some(strand) = member.bind(None) {
+            strand.unbound();
+        }
         let mut list = self.list.lock();
         // SAFETY: as in `add`.
         unsafe {
@@ -82,6 +157,92 @@ impl Members {
                 next.prev.set(member.prev.get());
             }
         }
+        if let Some(labels) = &mut list.labels {
+            labels.remove(&key(member));
+        }
+    }
+
+    /// Changes what is said of a member. Called under the object's lock, so that it is one.
+    fn label(&self, member: &Member, change: impl FnOnce(&mut Label)) -> Result<(), Errno> {
+        let mut list = self.list.lock();
+        let labels = list.labels.get_or_insert_with(HashMap::new);
+        labels.try_reserve(1).map_err(|_| Errno::NOMEM)?;
+        change(labels.entry(key(member)).or_default());
+        Ok(())
+    }
+
+    /// Names a member, for reports.
+    pub fn set_name(&self, member: &Member, name: Option<CString>) -> Result<(), Errno> {
+        self.label(member, |label| label.name = name)
+    }
+
+    /// Tags a member, see [`Members::cancel_tag`].
+    pub fn set_tag(&self, member: &Member, tag: u64) -> Result<(), Errno> {
+        self.label(member, |label| label.tag = tag)
+    }
+
+    /// The name of a member.
+    pub fn name(&self, member: &Member) -> Option<CString> {
+        let list = self.list.lock();
+        list.labels.as_ref()?.get(&key(member))?.name.clone()
+    }
+
+    /// The tag of a member; 0 where it has none.
+    pub fn tag(&self, member: &Member) -> u64 {
+        let list = self.list.lock();
+        let label = list.labels.as_ref().and_then(|labels| labels.get(&key(member)));
+        label.map_or(0, |label| label.tag)
+    }
+
+    /// Ends what is pending on every member with this tag; the number ended.
+    pub fn cancel_tag(&self, tag: u64, sched: &Scheduler, caller: &Caller) -> Result<usize, Errno> {
+        let mut tagged = Vec::new();
+        {
+            let list = self.list.lock();
+            for (member, label) in list.labels.iter().flatten() {
+                if label.tag == tag {
+                    tagged.try_reserve(1).map_err(|_| Errno::NOMEM)?;
+                    tagged.push(*member);
+                }
+            }
+        }
+        let mut ended = 0;
+        for member in tagged {
+            let member = ptr::with_exposed_provenance_mut::<Member>(member);
+            let Some(member) = NonNull::new(member) else { continue };
+            // SAFETY: type-stable; the function checks under the object's lock that it is still in use.
+            ended += unsafe { (member.as_ref().class.cancel)(member, sched, caller) };
+        }
+        Ok(ended)
+    }
+
+    /// What is open, oldest first.
+    pub fn report(&self, sched: &Scheduler) -> Result<Vec<Line>, Errno> {
+        let mut found = Vec::new();
+        {
+            let list = self.list.lock();
+            let now = clock::monotonic_coarse();
+            let mut at = list.head;
+            // SAFETY: members are type-stable, and the lock guards their links.
+            while let Some(member) = unsafe { at.as_ref() } {
+                let address = key(member);
+                let label = list.labels.as_ref().and_then(|labels| labels.get(&address));
+                let name = label.and_then(|label| label.name.clone());
+                found.try_reserve(1).map_err(|_| Errno::NOMEM)?;
+                found.push((NonNull::from(member), now - member.born.get(), name));
+                at = member.next.get();
+            }
+        }
+        let mut lines = Vec::new();
+        lines.try_reserve(found.len()).map_err(|_| Errno::NOMEM)?;
+        for (member, age, name) in found.into_iter().rev() {
+            // SAFETY: as in `close_all`.
+            if let Some((token, pending)) = unsafe { (member.as_ref().class.report)(member, sched) }
+            {
+                lines.push(Line { token, name, age, pending });
+            }
+        }
+        Ok(lines)
     }
 
     /// Closes every member; one after another, whatever they own of each other (H15).
@@ -89,7 +250,7 @@ impl Members {
         loop {
             let Some(first) = NonNull::new(self.list.lock().head.cast_mut()) else { return };
             // SAFETY: type-stable; the function checks under the object's lock that it is still in use.
-            unsafe { (first.as_ref().close)(first, sched, caller) }
+            unsafe { (first.as_ref().class.close)(first, sched, caller) }
         }
     }
 }

@@ -8,6 +8,8 @@
 
 use super::descriptor::DESCRIPTORS;
 use super::op::OpQueue;
+use super::scheduler::Scheduler;
+use super::source;
 use crate::sys::epoll::{self, Epoll, EventBuffer, Timeout};
 use crate::sys::errno::Errno;
 use crate::sys::eventfd::EventFd;
@@ -23,6 +25,14 @@ const TIMER: u64 = u64::MAX - 1;
 /// in it, so that a late event of an earlier fd finds nothing (H09, H11, H32).
 pub fn event_data(index: u32, epoch: u32) -> u64 {
     u64::from(epoch) << 32 | u64::from(index)
+}
+
+/// Set in the index half of what belongs to a source.
+const SOURCE: u32 = 1 << 28;
+
+/// What a source's registration is known by in events.
+pub fn source_data(index: u32, epoch: u32) -> u64 {
+    event_data(index | SOURCE, epoch)
 }
 
 /// What a wait found besides ready descriptors.
@@ -80,7 +90,12 @@ impl Reactor {
     ///
     /// # Safety
     /// The caller has the reactor's role.
-    pub unsafe fn wait(&self, timeout: Timeout, ready: &OpQueue) -> Result<Found, Errno> {
+    pub unsafe fn wait(
+        &self,
+        sched: &'static Scheduler,
+        timeout: Timeout,
+        ready: &OpQueue,
+    ) -> Result<Found, Errno> {
         // SAFETY: one thread at a time has the role.
         let events = unsafe { &mut *self.events.get() };
         let count = self.epoll.wait(events, timeout)?;
@@ -91,7 +106,11 @@ impl Reactor {
                 TIMER => found.timer = true,
                 _ => {
                     let (index, epoch) = (data as u32, (data >> 32) as u32);
-                    if let Some(descriptor) = DESCRIPTORS.by_index(index)
+                    if index & SOURCE != 0 {
+                        if let Some(source) = source::by_index(index & !SOURCE) {
+                            source.ready(epoch, sched, mask, ready);
+                        }
+                    } else if let Some(descriptor) = DESCRIPTORS.by_index(index)
                         && descriptor.ready(epoch, mask)
                     {
                         ready.push(descriptor.op());

@@ -2,7 +2,7 @@
 //! completion at once, takes connections.
 #![allow(unsafe_code, reason = "from an embedded op to its descriptor")]
 
-use super::completion::{AcceptFn, Callback, deliver, deliver_accept};
+use super::completion::{Callback, Delivery, deliver, hold_back};
 use super::descriptor::{Descriptor, Dir, Driven, Locked, QUEUED, READY_READ, WANT_READ};
 use super::frame::{Caller, Frame};
 use super::op::Op;
@@ -14,7 +14,7 @@ use crate::sys::address::Address;
 use crate::sys::errno::Errno;
 use libc::c_void;
 use std::mem::offset_of;
-use std::ptr::{self, NonNull};
+use std::ptr::NonNull;
 
 /// Connections taken, or buffers filled, in one go before others have their turn (H34).
 const ACCEPTS_PER_RUN: usize = 16;
@@ -55,33 +55,41 @@ pub(super) unsafe fn run_ready(op: NonNull<Op>, frame: &Frame) {
         if first.is_none() {
             first = Some(dir);
         } else {
-            frame.private.push(descriptor.done_op(dir));
+            locked.submit_done(&Caller::of(frame), dir);
         }
     }
-    match first {
-        Some(Dir::Read)
-            if matches!(locked.state.read.kind, Kind::Accept { .. })
-                && locked.state.read.phase == Phase::Parked =>
-        {
-            accept_ready(locked, frame);
+    let Some(dir) = first else { return };
+    let accepts = dir == Dir::Read && locked.state.read.is_parked_accept();
+    if descriptor.member.strand().is_some() {
+        if accepts {
+            // Goes on in `run_done`, in the strand.
+            locked.state.read.phase = Phase::Delivering;
         }
-        Some(dir) => deliver_done(locked, dir, frame),
-        None => {}
+        locked.submit_done(&Caller::of(frame), dir);
+    } else if accepts {
+        accept_ready(locked, frame);
+    } else {
+        deliver_done(locked, dir, frame);
     }
 }
 
 /// Delivers the completed operation of a direction. The slot is idle, and the handle recycled if it was
 /// closed, before the callback runs.
 fn deliver_done(mut locked: Locked, dir: Dir, frame: &Frame) {
+    let done_op = locked.descriptor.done_op(dir);
     let slot = locked.state.slot(dir);
+    let (callback, user) = (slot.callback, slot.user);
+    if hold_back(frame, callback, done_op) {
+        return;
+    }
     slot.phase = Phase::Idle;
-    let (callback, status, bytes, user) =
-        (slot.callback, slot.status, slot.transfer.done, slot.user);
+    let what =
+        Delivery { status: slot.status, value: slot.transfer.done as u64, ..Delivery::default() };
     let Locked { descriptor, state, .. } = locked;
     descriptor.recycle_if_done(&state);
     drop(state);
     Scheduler::work_finished(frame);
-    deliver(frame, callback, status, bytes, user);
+    deliver(frame, callback, what, user);
 }
 
 /// Takes connections and delivers each, until there are none, the operation ends or others have waited
@@ -92,11 +100,12 @@ fn accept_ready(mut locked: Locked, frame: &Frame) {
     let mut rounds = if frame.single { 1 } else { ACCEPTS_PER_RUN };
     loop {
         let slot = &locked.state.read;
-        let (Kind::Accept { acceptance, each }, Callback::Accept(callback), user) =
-            (slot.kind, slot.callback, slot.user)
-        else {
+        let Kind::Accept { acceptance, each } = slot.kind else { return };
+        let (callback, user) = (slot.callback, slot.user);
+        if hold_back(frame, callback, descriptor.done_op(Dir::Read)) {
+            locked.state.read.phase = Phase::Delivering;
             return;
-        };
+        }
         if rounds == 0 || frame.sched.halted() {
             locked.queue(&caller, Dir::Read);
             return;
@@ -158,7 +167,7 @@ fn deliver_accepted(
     descriptor: &'static Descriptor,
     frame: &Frame,
     each: bool,
-    callback: AcceptFn,
+    callback: Callback,
     user: *mut c_void,
     peer: Token,
     address: &Address,
@@ -166,8 +175,8 @@ fn deliver_accepted(
     if !each {
         Scheduler::work_finished(frame);
     }
-    let peer = ptr::without_provenance_mut(usize::try_from(peer.raw()).unwrap_or(0));
-    deliver_accept(frame, callback, 0, peer, (address.as_ptr(), address.len()), user);
+    let address = (address.as_ptr(), address.len());
+    deliver(frame, callback, Delivery { value: peer.raw(), address, ..Delivery::default() }, user);
     if !each {
         return None;
     }
@@ -178,7 +187,8 @@ fn deliver_accepted(
     if slot.ended != 0 {
         slot.status = slot.ended;
         slot.phase = Phase::Done;
-        frame.private.push(descriptor.read_op.as_ptr());
+        let sched = state.sched?;
+        Locked { descriptor, sched, state }.submit_done(&Caller::of(frame), Dir::Read);
         return None;
     }
     slot.phase = Phase::Parked;
@@ -187,8 +197,18 @@ fn deliver_accepted(
 }
 
 fn run_done(descriptor: &'static Descriptor, dir: Dir, frame: &Frame) {
-    let state = descriptor.state.lock();
+    let mut state = descriptor.state.lock();
     let Some(sched) = state.sched else { return };
+    let slot = state.slot(dir);
+    if slot.phase == Phase::Delivering {
+        // A multi-shot operation that waited for its turn in a strand, or for room for its record.
+        if slot.ended == 0 {
+            slot.phase = Phase::Parked;
+            return accept_ready(Locked { descriptor, sched, state }, frame);
+        }
+        slot.status = slot.ended;
+        slot.phase = Phase::Done;
+    }
     deliver_done(Locked { descriptor, sched, state }, dir, frame);
 }
 

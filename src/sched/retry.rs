@@ -24,7 +24,7 @@ fn arrange(listener: &Locked, delay: i64) -> Result<(), Errno> {
     let caller = Caller::current();
     let timer = Timer::create(listener.sched)?;
     let mut locked = Timer::lock(timer)?;
-    match new_call(&caller, run_retry, no_callback, as_pointer(timer)) {
+    match new_call(&caller, run_retry, None, as_pointer(timer)) {
         Ok(call) => {
             locked.set_owner(token.raw());
             let at = locked.now().saturating_add(delay);
@@ -38,8 +38,6 @@ fn arrange(listener: &Locked, delay: i64) -> Result<(), Errno> {
         }
     }
 }
-
-unsafe extern "C-unwind" fn no_callback(_: i32, _: *mut c_void) {}
 
 fn as_pointer(token: Token) -> *mut c_void {
     ptr::without_provenance_mut(usize::try_from(token.raw()).unwrap_or(0))

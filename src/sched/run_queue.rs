@@ -35,6 +35,8 @@ const HANDLERS_PER_POLL: usize = 65_536;
 
 /// What a thread inside run does next.
 pub enum Step {
+    /// Run this op, which waited for a thread that reaps.
+    Held(NonNull<Op>),
     /// Run this op. `assisted` says whether another thread could take what is left in the queue.
     Op(NonNull<Op>, bool),
     /// Make a reactor turn, which begins with [`RunQueue::turn`].
@@ -71,7 +73,9 @@ pub enum Limit {
 
 /// What one run function remembers between its steps.
 pub struct Stay {
-    limit: Limit,
+    limit: Cell<Limit>,
+    /// It takes records.
+    reaps: bool,
     /// A reactor turn has been made; H03: a poll returns only after one.
     turned: Cell<bool>,
     /// Ops taken so far.
@@ -94,7 +98,8 @@ impl Stay {
     /// `Done`, or with an error in a turn: the lock must not stay biased to a flag that is gone.
     pub fn new(limit: Limit, may_bias: bool, nested: bool) -> Self {
         Stay {
-            limit,
+            limit: Cell::new(limit),
+            reaps: false,
             turned: Cell::new(false),
             taken: Cell::new(0),
             may_bias,
@@ -105,6 +110,16 @@ impl Stay {
         }
     }
 
+    /// The start of a run function that takes records.
+    pub fn reaping(limit: Limit, nested: bool) -> Self {
+        Stay { reaps: true, ..Stay::new(limit, false, nested) }
+    }
+
+    /// From now on only what is ready is served: there is a record to return with.
+    pub fn make_haste(&self) {
+        self.limit.set(Limit::Poll);
+    }
+
     /// Says whether the turn left something behind: due timers, or events beyond its buffer.
     pub fn set_backlog(&self, backlog: bool) {
         self.backlog.set(backlog);
@@ -112,14 +127,14 @@ impl Stay {
 
     /// When a blocking turn must be over.
     pub fn deadline(&self) -> Option<Instant> {
-        match self.limit {
+        match self.limit.get() {
             Limit::Until(at) => Some(at),
             _ => None,
         }
     }
 
     fn expired(&self) -> bool {
-        match self.limit {
+        match self.limit.get() {
             Limit::Forever => false,
             Limit::Until(at) => now() >= at,
             Limit::Poll => true,
@@ -187,12 +202,18 @@ impl Pace {
 pub struct Shared {
     queue: OpQueue,
     deferred: OpQueue,
+    /// Complete, and waiting for a thread that reaps.
+    held: OpQueue,
+    /// Threads inside that reap.
+    reapers: usize,
     /// The deferred ops of this turn were let go; those deferred since wait for the next one.
     deferred_released: bool,
     wakeup: Wakeup,
     role: Role,
     interrupted: bool,
     stopped: bool,
+    /// It stopped because it had no work, not because it was told to.
+    ran_dry: bool,
     /// The context is being destroyed: it stays stopped.
     ending: bool,
     /// Threads inside run functions.
@@ -219,8 +240,9 @@ pub struct RunQueue {
     inbox: Inbox,
     /// Operations pending and work begun, but for posts that are still in the inbox.
     work: AtomicI64,
-    /// Callbacks in which a nested run is in progress; each is work that can't end before that run does.
-    nested: AtomicI64,
+    /// Work that no run function but a certain one can end: callbacks in which a nested run is in progress,
+    /// and what is held for a thread that reaps.
+    suspended: AtomicI64,
     sleepers: AtomicUsize,
     sentinel: Op,
 }
@@ -232,11 +254,14 @@ impl RunQueue {
             shared: BiasedLock::new(Shared {
                 queue: OpQueue::new(),
                 deferred: OpQueue::new(),
+                held: OpQueue::new(),
+                reapers: 0,
                 deferred_released: false,
                 wakeup: Wakeup::default(),
                 role: Role::Queued,
                 interrupted: false,
                 stopped: false,
+                ran_dry: false,
                 ending: false,
                 inside: 0,
                 pace: Pace { handlers: 0, stride: 1, until_check: 0, since: None },
@@ -247,7 +272,7 @@ impl RunQueue {
             embedded: AtomicBool::new(false),
             inbox: Inbox::new(),
             work: AtomicI64::new(0),
-            nested: AtomicI64::new(0),
+            suspended: AtomicI64::new(0),
             sleepers: AtomicUsize::new(0),
             sentinel: Op::new(|_, _| {}),
         }
@@ -298,7 +323,7 @@ impl RunQueue {
     #[inline]
     pub fn work_changed(&self, by: i64, interrupt: impl FnOnce()) {
         let work = self.work.fetch_add(by, Ordering::SeqCst) + by;
-        if work == self.nested.load(Ordering::SeqCst) {
+        if work == self.suspended.load(Ordering::SeqCst) {
             self.check_work(interrupt);
         }
     }
@@ -335,7 +360,8 @@ impl RunQueue {
         if !self.out_of_work() {
             return;
         }
-        if self.nested.load(Ordering::SeqCst) == 0 {
+        if self.suspended.load(Ordering::SeqCst) == 0 {
+            shared.ran_dry |= !shared.stopped;
             self.stop_locked(shared, interrupt);
         } else {
             if !cfg!(weir_mutant_nested) {
@@ -347,15 +373,39 @@ impl RunQueue {
 
     /// True when run has nothing to wait for. What lies in the inbox is work too.
     pub fn out_of_work(&self) -> bool {
-        self.work.load(Ordering::SeqCst) == self.nested.load(Ordering::SeqCst)
+        self.work.load(Ordering::SeqCst) == self.suspended.load(Ordering::SeqCst)
             && self.inbox.is_empty()
     }
 
     /// A callback begins, or ends, to wait for a nested run.
     pub fn nest(&self, by: i64, interrupt: impl FnOnce()) {
-        self.nested.fetch_add(by, Ordering::SeqCst);
+        self.suspended.fetch_add(by, Ordering::SeqCst);
         if by > 0 && self.out_of_work() {
             self.check_work(interrupt);
+        }
+    }
+
+    /// Keeps a complete op, which goes on being counted as work, for a thread that reaps.
+    pub fn hold(&self, op: NonNull<Op>, interrupt: impl Fn()) {
+        let mut shared = self.shared.lock();
+        shared.held.push(op);
+        self.suspended.fetch_add(1, Ordering::SeqCst);
+        if shared.reapers > 0 {
+            shared.wakeup.signal_all(&self.condvar);
+            self.wake_reactor(&mut shared, &interrupt);
+        }
+        self.check_work_locked(&mut shared, interrupt);
+    }
+
+    /// A thread that is inside takes records from now until it leaves. A context that had no work goes on:
+    /// who takes records begins operations between its calls.
+    pub fn reaper_enters(&self) {
+        let mut shared = self.shared.lock();
+        shared.reapers += 1;
+        if shared.ran_dry && !shared.ending {
+            shared.ran_dry = false;
+            shared.stopped = false;
+            self.halted.store(false, Ordering::Relaxed);
         }
     }
 
@@ -385,8 +435,9 @@ impl RunQueue {
     }
 
     /// A thread leaves a run function: hands over what it did not do (H05).
-    pub fn leave(&self, private: &OpQueue, interrupt: impl FnOnce()) {
+    pub fn leave(&self, private: &OpQueue, reaped: bool, interrupt: impl FnOnce()) {
         let mut shared = self.shared.lock();
+        shared.reapers -= usize::from(reaped);
         shared.queue.append(private);
         shared.inside -= 1;
         self.drain(&shared);
@@ -433,7 +484,7 @@ impl RunQueue {
         stay: &Stay,
     ) -> Option<Step> {
         if !shared.has_bias()
-            || stay.limit != Limit::Forever
+            || stay.limit.get() != Limit::Forever
             || shared.stopped
             || !shared.queue.is_only(self.sentinel.as_ptr())
             || !shared.deferred.is_empty()
@@ -450,11 +501,17 @@ impl RunQueue {
 
     #[inline]
     fn step(&self, shared: &mut Guard<'_, Shared>, stay: &Stay, interrupt: impl Fn()) -> Step {
-        if stay.taken.get() > 0 && matches!(stay.limit, Limit::Until(_)) && stay.expired() {
+        if stay.taken.get() > 0 && matches!(stay.limit.get(), Limit::Until(_)) && stay.expired() {
             return Step::Done;
         }
         loop {
-            if shared.stopped || (stay.nested && self.out_of_work()) {
+            if stay.reaps
+                && let Some(op) = shared.held.pop()
+            {
+                self.suspended.fetch_sub(1, Ordering::SeqCst);
+                return Step::Held(op);
+            }
+            if shared.stopped || self.gives_up(shared, stay) {
                 return self.halted_step(shared, stay);
             }
             match shared.queue.pop() {
@@ -481,11 +538,16 @@ impl RunQueue {
         }
     }
 
+    /// True when only others can end what work is left.
+    fn gives_up(&self, shared: &Shared, stay: &Stay) -> bool {
+        (stay.nested || (!stay.reaps && !shared.held.is_empty())) && self.out_of_work()
+    }
+
     /// Leaves; but a host that polls a stopped context must find its fd no longer readable for what is
     /// past, so the kernel is asked once all the same.
     #[cold]
     fn halted_step(&self, shared: &mut Shared, stay: &Stay) -> Step {
-        let asks = stay.limit == Limit::Poll && !stay.turned.get() && self.embedded();
+        let asks = stay.limit.get() == Limit::Poll && !stay.turned.get() && self.embedded();
         if !asks || shared.role != Role::Queued {
             return Step::Done;
         }
@@ -514,7 +576,7 @@ impl RunQueue {
         if debt != 0 {
             self.work.fetch_sub(debt, Ordering::SeqCst);
             self.check_work_locked(shared, interrupt);
-            if shared.stopped {
+            if shared.stopped || self.gives_up(shared, stay) {
                 shared.queue.push(self.sentinel.as_ptr());
                 return None;
             }
@@ -526,7 +588,8 @@ impl RunQueue {
         }
         let more = !shared.queue.is_empty() || !shared.deferred.is_empty() || stay.backlog.get();
         if stay.turned.get() {
-            let over = stay.limit == Limit::Poll && (!more || stay.taken.get() > HANDLERS_PER_POLL);
+            let over =
+                stay.limit.get() == Limit::Poll && (!more || stay.taken.get() > HANDLERS_PER_POLL);
             if over || (!more && stay.expired()) {
                 shared.queue.push(self.sentinel.as_ptr());
                 return Some(Step::Done);
@@ -580,7 +643,7 @@ impl RunQueue {
         stay: &Stay,
         interrupt: &impl Fn(),
     ) -> Option<Step> {
-        if stay.limit == Limit::Poll {
+        if stay.limit.get() == Limit::Poll {
             self.drain(shared);
             return if shared.queue.is_empty() { Some(Step::Done) } else { None };
         }
@@ -640,7 +703,9 @@ impl RunQueue {
 
     /// Makes every run function return.
     pub fn stop(&self, interrupt: impl FnOnce()) {
-        self.stop_locked(&mut self.shared.lock(), interrupt);
+        let mut shared = self.shared.lock();
+        shared.ran_dry = false;
+        self.stop_locked(&mut shared, interrupt);
     }
 
     fn stop_locked(&self, shared: &mut Shared, interrupt: impl FnOnce()) {
@@ -682,6 +747,7 @@ impl RunQueue {
             return;
         }
         shared.stopped = false;
+        shared.ran_dry = false;
         self.halted.store(false, Ordering::Relaxed);
         if self.embedded() && (self.has_handlers(&shared) || !shared.deferred.is_empty()) {
             self.wake_reactor(&mut shared, interrupt);
@@ -712,6 +778,7 @@ impl RunQueue {
         let shared = self.shared.lock();
         self.inbox.close(&shared.queue);
         shared.queue.append(&shared.deferred);
+        shared.queue.append(&shared.held);
         while let Some(op) = shared.queue.pop() {
             if op != self.sentinel.as_ptr() {
                 into.push(op);
@@ -726,11 +793,13 @@ impl RunQueue {
         shared.role = Role::Queued;
         shared.interrupted = false;
         shared.stopped = false;
+        shared.ran_dry = false;
         shared.ending = false;
         self.halted.store(false, Ordering::Relaxed);
         self.embedded.store(false, Ordering::Relaxed);
         self.sleepers.store(0, Ordering::SeqCst);
         self.work.store(0, Ordering::Relaxed);
+        self.suspended.store(0, Ordering::Relaxed);
     }
 }
 

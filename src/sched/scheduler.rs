@@ -3,10 +3,10 @@
 
 use super::budget::Limits;
 use super::call::{free_call, new_call, run_post};
-use super::completion::{StatusFn, call_now};
+use super::completion::{Sink, StatusFn, call_now};
 use super::frame::{Caller, Frame};
 use super::inbox::Tag;
-use super::member::Members;
+use super::member::{Member, Members};
 use super::op::{Op, OpQueue};
 use super::reactor::Reactor;
 use super::run_queue::{Limit, RunQueue, Stay, Step};
@@ -254,16 +254,43 @@ impl Scheduler {
         }
     }
 
+    /// The same through the strand that the op's handle is bound to, if any.
+    #[inline]
+    pub fn submit(&self, caller: &Caller, member: &Member, op: NonNull<Op>) {
+        match member.strand() {
+            None => self.post(caller, op),
+            Some(strand) => strand.submit(self, caller, op),
+        }
+    }
+
+    /// The same in a turn of the reactor, whose op queue is `ready`.
+    #[inline]
+    pub fn submit_in_turn(member: &Member, ready: &OpQueue, op: NonNull<Op>) {
+        match member.strand() {
+            None => ready.push(op),
+            Some(strand) => strand.submit_in_turn(ready, op),
+        }
+    }
+
     /// Counts and queues an op whose result is known already: right after the current callback while the inline
     /// budget lasts, posted beyond it.
     #[inline]
-    pub fn complete(&self, caller: &Caller, op: NonNull<Op>) {
+    pub fn complete(&self, caller: &Caller, member: &Member, op: NonNull<Op>) {
+        if let Some(strand) = member.strand() {
+            self.work_started();
+            return strand.submit(self, caller, op);
+        }
         self.work_queued(caller);
         match caller.frame_of(self) {
             Some(frame) if !frame.single && frame.budget.take() => frame.inline.push(op),
             Some(frame) => frame.private.push(op),
             None => self.post_from_outside(op),
         }
+    }
+
+    /// Keeps an op whose record this thread can't take for one that reaps.
+    pub fn hold(&self, op: NonNull<Op>) {
+        self.run_queue.hold(op, || self.reactor().interrupt());
     }
 
     fn post_from_outside(&self, op: NonNull<Op>) {
@@ -281,7 +308,7 @@ impl Scheduler {
     pub fn post_call(
         caller: &Caller,
         token: Token,
-        callback: StatusFn,
+        callback: Option<StatusFn>,
         user: *mut c_void,
     ) -> Result<(), Errno> {
         if let Some(frame) = caller.top()
@@ -317,24 +344,23 @@ impl Scheduler {
     pub fn dispatch(
         caller: &Caller,
         token: Token,
-        callback: StatusFn,
+        callback: Option<StatusFn>,
         user: *mut c_void,
     ) -> Result<(), Errno> {
-        match caller.frames().find(|frame| frame.sched.head.is_live_as(token)) {
-            Some(frame) => {
-                frame.sched.check_open()?;
-                call_now(callback, user);
-                Ok(())
-            }
-            None => Self::post_call(caller, token, callback, user),
-        }
+        let inside = caller.frames().find(|frame| frame.sched.head.is_live_as(token));
+        let (Some(frame), Some(callback)) = (inside, callback) else {
+            return Self::post_call(caller, token, callback, user);
+        };
+        frame.sched.check_open()?;
+        call_now(callback, user);
+        Ok(())
     }
 
     /// Queues a function for the end of this turn.
     pub fn defer(
         &self,
         caller: &Caller,
-        callback: StatusFn,
+        callback: Option<StatusFn>,
         user: *mut c_void,
     ) -> Result<(), Errno> {
         let op = new_call(caller, run_post, callback, user)?;
@@ -431,13 +457,43 @@ impl Scheduler {
         limit: Limit,
         count: Count,
     ) -> Result<usize, Errno> {
+        let sched = Self::enter(pinned)?;
+        let nested = Self::flush_outer(caller, sched);
+        let single = count == Count::One || matches!(limit, Limit::Until(_));
+        let may_bias = count == Count::All && !sched.options().many_threads;
+        let stay = Stay::new(limit, may_bias, nested);
+        sched.run_inside(&Frame::new(sched, stay, single, false), nested, count)
+    }
+
+    /// Runs the context until there is a record and nothing more is ready, there is no room for another, or
+    /// the limit; the number of records. Callbacks run meanwhile.
+    pub fn reap(
+        pinned: Pinned,
+        caller: &Caller,
+        limit: Limit,
+        sink: &Sink,
+    ) -> Result<usize, Errno> {
+        let sched = Self::enter(pinned)?;
+        let nested = Self::flush_outer(caller, sched);
+        let frame = Frame::reaping(sched, Stay::reaping(limit, nested), sink);
+        let result = sched.run_inside(&frame, nested, Count::All);
+        // What was taken before an error is told; the error comes again with the next call.
+        if sink.taken() > 0 { Ok(sink.taken()) } else { result.map(|_| 0) }
+    }
+
+    fn enter(pinned: Pinned) -> Result<&'static Scheduler, Errno> {
         let sched = *pinned;
         sched.run_queue.enter();
+        // From here on destruction waits for this thread, so the pin may go.
         if let Err(error) = sched.check_open() {
-            sched.run_queue.leave(&OpQueue::new(), || sched.reactor().interrupt());
+            sched.run_queue.leave(&OpQueue::new(), false, || sched.reactor().interrupt());
             return Err(error);
         }
-        drop(pinned);
+        Ok(sched)
+    }
+
+    /// True when the calling thread is inside run of `sched` already.
+    fn flush_outer(caller: &Caller, sched: &'static Scheduler) -> bool {
         // H07: what the callbacks around a nested run have queued must be seen by it, and by the other
         // threads of whatever context they are of.
         let mut nested = false;
@@ -451,16 +507,24 @@ impl Scheduler {
         if nested {
             sched.run_queue.nest(1, || sched.reactor().interrupt());
         }
-        let single = count == Count::One || matches!(limit, Limit::Until(_));
-        let may_bias = count == Count::All && !sched.options().many_threads;
-        let stay = Stay::new(limit, may_bias, nested);
-        let frame = Frame::new(sched, stay, single, false);
-        let inside = Inside { frame: &frame, nested };
+        nested
+    }
+
+    fn run_inside(
+        &'static self,
+        frame: &Frame,
+        nested: bool,
+        count: Count,
+    ) -> Result<usize, Errno> {
+        let inside = Inside { frame, nested };
         let _pushed = frame.push();
-        if !nested && sched.run_queue.out_of_work() {
-            sched.run_queue.check_work(|| sched.reactor().interrupt());
+        if frame.sink().is_some() {
+            self.run_queue.reaper_enters();
         }
-        let result = sched.run_frame(&frame, count);
+        if !nested && self.run_queue.out_of_work() {
+            self.run_queue.check_work(|| self.reactor().interrupt());
+        }
+        let result = self.run_frame(frame, count);
         drop(inside);
         result
     }
@@ -478,9 +542,17 @@ impl Scheduler {
         self.run_queue.settle(stay, begun, ended, || self.reactor().interrupt());
     }
 
-    fn run_frame(&self, frame: &Frame, count: Count) -> Result<usize, Errno> {
+    fn run_frame(&'static self, frame: &Frame, count: Count) -> Result<usize, Errno> {
         let stay = &frame.stay;
         loop {
+            if let Some(sink) = frame.sink()
+                && sink.taken() > 0
+            {
+                if sink.is_full() {
+                    break;
+                }
+                stay.make_haste();
+            }
             match self.run_queue.next(&frame.private, stay, || self.reactor().interrupt()) {
                 Step::Op(op, assisted) => {
                     frame.budget.renew(assisted);
@@ -500,6 +572,11 @@ impl Scheduler {
                         break;
                     }
                 }
+                Step::Held(op) => {
+                    // SAFETY: popped from the queue of held ops by this thread.
+                    unsafe { Op::run(op, frame) };
+                    self.work_settle(frame, stay);
+                }
                 Step::Turn { block } => self.turn(block, stay)?,
                 Step::Done => break,
             }
@@ -508,7 +585,7 @@ impl Scheduler {
     }
 
     /// One turn of the reactor. The role goes back into the queue however it ends (H06).
-    fn turn(&self, block: bool, stay: &Stay) -> Result<(), Errno> {
+    fn turn(&'static self, block: bool, stay: &Stay) -> Result<(), Errno> {
         let turn = self.run_queue.turn();
         // After the role was taken and before the kernel is asked: a timer made earlier from here on
         // finds a sleeper and programs the timerfd itself (H01).
@@ -522,7 +599,7 @@ impl Scheduler {
             },
         };
         // SAFETY: the run queue gave this thread the role.
-        let found = unsafe { self.reactor().wait(timeout, &turn.ready) }?;
+        let found = unsafe { self.reactor().wait(self, timeout, &turn.ready) }?;
         let mut backlog = found.full;
         if found.timer || due {
             backlog |= self.timers.take_due(self, &turn.ready);
@@ -607,6 +684,7 @@ impl Drop for Inside<'_> {
             // The host relies on the fd alone from here on (H71).
             sched.arm_for_host();
         }
-        sched.run_queue.leave(private, || sched.reactor().interrupt());
+        let reaped = self.frame.sink().is_some();
+        sched.run_queue.leave(private, reaped, || sched.reactor().interrupt());
     }
 }

@@ -1,6 +1,4 @@
 //! What an operation is: its kind, its transfer, and the slot of a descriptor that holds it.
-#![allow(unsafe_code, reason = "a placeholder for the user's function")]
-
 use super::completion::Callback;
 use super::descriptor::Locked;
 use super::table::Token;
@@ -106,9 +104,12 @@ pub(super) struct Slot {
     pub(super) user: *mut c_void,
 }
 
-unsafe extern "C-unwind" fn no_callback(_: i32, _: *mut c_void) {}
-
 impl Slot {
+    /// An accept that takes its connections when it is delivered.
+    pub(super) fn is_parked_accept(&self) -> bool {
+        self.phase == Phase::Parked && matches!(self.kind, Kind::Accept { .. })
+    }
+
     pub(super) fn vacant() -> Self {
         Slot {
             phase: Phase::Idle,
@@ -116,7 +117,7 @@ impl Slot {
             status: 0,
             kind: Kind::Once(|_, _, _| Outcome::Yield),
             transfer: Transfer::none(),
-            callback: Callback::Status(no_callback),
+            callback: Callback::Record(0),
             user: ptr::null_mut(),
         }
     }

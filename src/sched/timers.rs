@@ -7,9 +7,9 @@
 #![allow(unsafe_code, reason = "intrusive timers between type-stable objects")]
 
 use super::call::cancel_call;
-use super::completion::{StatusFn, deliver_status};
+use super::completion::{Callback, Delivery, OP_TIMER, StatusFn, deliver, hold_back};
 use super::frame::{Caller, Frame};
-use super::member::Member;
+use super::member::{Class, Member};
 use super::op::{Op, OpQueue};
 use super::scheduler::Scheduler;
 use super::sync::{AtomicPtr, Mutex, MutexGuard, Ordering};
@@ -243,7 +243,7 @@ struct Body {
 
 struct Periodic {
     period: i64,
-    callback: StatusFn,
+    callback: Callback,
     user: *mut c_void,
     due: bool,
     ended: bool,
@@ -262,7 +262,7 @@ unsafe impl Entry for Timer {
         Timer {
             node: UnsafeCell::new(TimerNode::new()),
             head: Head::new(),
-            member: Member::new(close_member),
+            member: Member::new(&CLASS),
             sched: AtomicPtr::new(ptr::null_mut()),
             body: UnsafeCell::new(Body {
                 expiry: 0,
@@ -336,7 +336,14 @@ impl Timer {
     fn fire(&'static self, clockwork: &mut Clockwork, now: i64, ready: &OpQueue) {
         // SAFETY: under the lock.
         let body = unsafe { &mut *self.body.get() };
-        ready.append(&body.waits);
+        match self.member.strand() {
+            None => ready.append(&body.waits),
+            Some(strand) => {
+                while let Some(wait) = body.waits.pop() {
+                    strand.submit_in_turn(ready, wait);
+                }
+            }
+        }
         let Some(periodic) = body.periodic.as_mut().filter(|p| !p.ended) else { return };
         periodic.due = true;
         // Periods that were missed fold into this one.
@@ -345,7 +352,7 @@ impl Timer {
         body.expiry = body.expiry.saturating_add(step);
         if !body.tick_busy {
             body.tick_busy = true;
-            ready.push(self.tick.as_ptr());
+            Scheduler::submit_in_turn(&self.member, ready, self.tick.as_ptr());
         }
         if body.expiry != NEVER {
             // SAFETY: the node was popped, so it is not queued. The turn reprograms the timerfd.
@@ -361,6 +368,18 @@ impl Timer {
 }
 
 impl Locked {
+    /// The part that the context knows.
+    pub fn member(&self) -> &'static Member {
+        &self.timer.member
+    }
+
+    /// The number of waits, and of periodic operations.
+    pub fn pending(&mut self) -> usize {
+        let mut pending = usize::from(self.body().periodic.is_some());
+        self.body().waits.for_each(|_| pending += 1);
+        pending
+    }
+
     fn body(&mut self) -> &mut Body {
         // SAFETY: this holds the lock that guards it.
         unsafe { &mut *self.timer.body.get() }
@@ -424,9 +443,10 @@ impl Locked {
         &mut self,
         first: i64,
         period: i64,
-        callback: StatusFn,
+        callback: Option<StatusFn>,
         user: *mut c_void,
     ) -> Result<(), Errno> {
+        let callback = callback.map_or(Callback::Record(OP_TIMER), Callback::Status);
         if self.body().periodic.is_some() {
             return Err(Errno::BUSY);
         }
@@ -444,7 +464,7 @@ impl Locked {
         periodic.ended = true;
         if !body.tick_busy {
             body.tick_busy = true;
-            self.sched.post(caller, timer.tick.as_ptr());
+            self.sched.submit(caller, &timer.member, timer.tick.as_ptr());
         }
         self.dequeue_if_idle();
         1
@@ -460,7 +480,7 @@ impl Locked {
                 // SAFETY: a wait is a pooled call, and this one was popped under the lock.
                 unsafe { cancel_call(wait) };
             }
-            self.sched.post(caller, wait);
+            self.sched.submit(caller, &self.timer.member, wait);
             ended += 1;
         }
         if ended > 0 {
@@ -498,6 +518,9 @@ unsafe fn run_tick(op: NonNull<Op>, frame: &Frame) {
         // SAFETY: under the lock of the timer's context; `tick_busy` keeps the slot from reuse.
         let body = unsafe { &mut *timer.body.get() };
         if let Some(periodic) = &mut body.periodic {
+            if hold_back(frame, periodic.callback, op) {
+                return;
+            }
             if periodic.due {
                 periodic.due = false;
                 delivery = Some((periodic.callback, periodic.user, 0));
@@ -509,27 +532,47 @@ unsafe fn run_tick(op: NonNull<Op>, frame: &Frame) {
         }
     }
     if let Some((callback, user, status)) = delivery {
-        deliver_status(frame, callback, status, user);
+        deliver(frame, callback, Delivery { status, ..Delivery::default() }, user);
     }
     let _guard = frame.sched.timers.clockwork.lock();
     // SAFETY: as above.
     let body = unsafe { &mut *timer.body.get() };
     if body.periodic.as_ref().is_some_and(|p| p.due || p.ended) {
-        frame.private.push(op);
+        frame.sched.submit(&Caller::of(frame), &timer.member, op);
     } else {
         body.tick_busy = false;
         timer.recycle_if_done(body);
     }
 }
 
-/// Closes a timer on behalf of its context's destruction.
-unsafe fn close_member(member: NonNull<Member>, sched: &Scheduler, caller: &Caller) {
+const CLASS: Class = Class { close: close_member, cancel: cancel_member, report: report_member };
+
+fn of_member(member: NonNull<Member>, sched: &Scheduler) -> Option<Locked> {
     // SAFETY: `member` is a field of a timer, and the table never frees those.
     let timer: &'static Timer =
         unsafe { &*member.as_ptr().byte_sub(offset_of!(Timer, member)).cast() };
-    if let Some(locked) = timer.lock_if(|head| head.token().is_some())
-        && ptr::eq(locked.sched, sched)
-    {
+    let locked = timer.lock_if(|head| head.token().is_some())?;
+    ptr::eq(locked.sched, sched).then_some(locked)
+}
+
+/// Closes a timer on behalf of its context's destruction.
+unsafe fn close_member(member: NonNull<Member>, sched: &Scheduler, caller: &Caller) {
+    if let Some(locked) = of_member(member, sched) {
         locked.close(caller);
     }
+}
+
+unsafe fn cancel_member(member: NonNull<Member>, sched: &Scheduler, caller: &Caller) -> usize {
+    of_member(member, sched)
+        .map_or(0, |mut locked| locked.cancel_waits(caller, usize::MAX) + locked.stop(caller))
+}
+
+unsafe fn report_member(member: NonNull<Member>, sched: &Scheduler) -> Option<(Token, usize)> {
+    let mut locked = of_member(member, sched)?;
+    let token = locked.timer.head.token()?;
+    // What serves another handle is no leak of the user's.
+    if locked.owner() != 0 {
+        return None;
+    }
+    Some((token, locked.pending()))
 }

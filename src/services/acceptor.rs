@@ -2,7 +2,7 @@
 
 use super::kind;
 use super::stream::{open_locked, trusts_short};
-use crate::sched::completion::{AcceptFn, Callback};
+use crate::sched::completion::{AcceptFn, Callback, OP_ACCEPT};
 use crate::sched::descriptor::{Descriptor, Dir, Locked, Reserved};
 use crate::sched::frame::Caller;
 use crate::sched::retry;
@@ -79,7 +79,7 @@ pub fn accept(
     caller: &Caller,
     acceptor: Token,
     each: bool,
-    callback: AcceptFn,
+    callback: Option<AcceptFn>,
     user: *mut c_void,
 ) -> Result<(), Errno> {
     let mut acceptor = Descriptor::lock(acceptor)?;
@@ -88,7 +88,8 @@ pub fn accept(
     }
     let transfer = Transfer::none();
     let kind = Kind::Accept { acceptance: &Streams, each };
-    acceptor.begin(caller, Dir::Read, kind, transfer, Callback::Accept(callback), user)
+    let callback = callback.map_or(Callback::Record(OP_ACCEPT), Callback::Accept);
+    acceptor.begin(caller, Dir::Read, kind, transfer, callback, user)
 }
 
 /// Connections become streams of the acceptor's context.

@@ -5,7 +5,7 @@
 #![allow(unsafe_code, reason = "moves bytes between the kernel and the user's buffers")]
 
 use super::kind;
-use crate::sched::completion::{Callback, IoFn, StatusFn};
+use crate::sched::completion::{Callback, IoFn, OP_CONNECT, OP_READ, OP_WAIT, OP_WRITE, StatusFn};
 use crate::sched::descriptor::{Descriptor, Dir, Locked, Reserved};
 use crate::sched::frame::Caller;
 use crate::sched::scheduler::Scheduler;
@@ -80,7 +80,7 @@ pub fn connect(
     caller: &Caller,
     stream: Token,
     address: &Address,
-    callback: StatusFn,
+    callback: Option<StatusFn>,
     user: *mut c_void,
 ) -> Result<(), Errno> {
     let mut stream = Descriptor::lock(stream)?;
@@ -93,7 +93,7 @@ pub fn connect(
         open_locked(&mut stream, address.family())?;
     }
     let fd = stream.fd()?;
-    let callback = Callback::Status(callback);
+    let callback = callback.map_or(Callback::Record(OP_CONNECT), Callback::Status);
     if !opened && socket::peer_address(fd).is_ok() {
         // The kernel says so only at the second time.
         return stream.begin_done(caller, Dir::Write, -libc::EISCONN, callback, user);
@@ -209,13 +209,14 @@ pub fn begin(
     stream: Token,
     dir: Dir,
     request: Request,
-    callback: IoFn,
+    callback: Option<IoFn>,
     user: *mut c_void,
 ) -> Result<(), Errno> {
     let mut stream = Descriptor::lock(stream)?;
     stream.fd()?;
     let transfer = request.transfer()?;
-    let callback = Callback::Io(callback);
+    let kind = if dir == Dir::Read { OP_READ } else { OP_WRITE };
+    let callback = callback.map_or(Callback::Record(kind), Callback::Io);
     if transfer.total == 0 {
         return stream.begin_done(caller, dir, 0, callback, user);
     }
@@ -239,7 +240,7 @@ pub fn wait(
     caller: &Caller,
     handle: Token,
     dir: Dir,
-    callback: StatusFn,
+    callback: Option<StatusFn>,
     user: *mut c_void,
 ) -> Result<(), Errno> {
     let mut handle = Descriptor::lock(handle)?;
@@ -253,7 +254,8 @@ pub fn wait(
         Dir::Write => perform_wait_write,
     };
     let transfer = Transfer::none();
-    handle.begin(caller, dir, Kind::Once(perform), transfer, Callback::Status(callback), user)
+    let callback = callback.map_or(Callback::Record(OP_WAIT), Callback::Status);
+    handle.begin(caller, dir, Kind::Once(perform), transfer, callback, user)
 }
 
 /// Ends one or both directions of the connection.

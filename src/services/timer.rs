@@ -47,7 +47,7 @@ pub fn remaining(timer: Token) -> Result<i64, Errno> {
 pub fn wait(
     caller: &Caller,
     timer: Token,
-    callback: StatusFn,
+    callback: Option<StatusFn>,
     user: *mut c_void,
 ) -> Result<(), Errno> {
     // Built before it is linked, under no lock (H40).
@@ -80,7 +80,7 @@ pub fn start(
     timer: Token,
     first: i64,
     period: i64,
-    callback: StatusFn,
+    callback: Option<StatusFn>,
     user: *mut c_void,
 ) -> Result<(), Errno> {
     if first < 0 || period < 1 {

@@ -186,7 +186,7 @@ impl Context {
     }
 
     fn leave(&self, private: &OpQueue) {
-        self.queue.leave(private, || self.kernel.interrupt());
+        self.queue.leave(private, false, || self.kernel.interrupt());
     }
 
     /// What a run function does. `handler` gets the item's number and the thread's private queue.
@@ -196,7 +196,7 @@ impl Context {
         let mut ran = 0;
         while ran < most {
             match self.queue.next(&private, stay, || self.kernel.interrupt()) {
-                Step::Op(op, _) => {
+                Step::Op(op, _) | Step::Held(op) => {
                     let index = self.items.iter().position(|item| item.op.as_ptr() == op).unwrap();
                     let item = &self.items[index];
                     // SAFETY: popped by this thread; loom reports it if the write is not ordered before.

@@ -78,10 +78,12 @@ impl Context {
                         break;
                     }
                 }
-                Step::Op(..) | Step::Done => unreachable!("nothing is posted or stopped"),
+                Step::Op(..) | Step::Held(_) | Step::Done => {
+                    unreachable!("nothing is posted or stopped")
+                }
             }
         }
-        self.queue.leave(&private, || self.kernel.interrupt());
+        self.queue.leave(&private, false, || self.kernel.interrupt());
     }
 }
 

@@ -1,0 +1,106 @@
+//! Completion records.
+
+use super::context::limit_after;
+use super::handle::{context, count, weir_context};
+use crate::sched::completion::{self, Record, Sink};
+use crate::sched::frame::Caller;
+use crate::sched::scheduler::Scheduler;
+use crate::sys::errno::Errno;
+use libc::{c_int, c_void};
+use std::mem::{align_of, offset_of, size_of};
+
+/// Record kind: weir_context_post() and its like. `value` is 0.
+pub const WEIR_OP_POST: u32 = 1;
+/// Record kind: a wait or a tick of a timer. `value` is 0.
+pub const WEIR_OP_TIMER: u32 = 2;
+/// Record kind: an accepted connection. `value` is the weir_stream, 0 with an error.
+pub const WEIR_OP_ACCEPT: u32 = 3;
+/// Record kind: a connect. `value` is 0.
+pub const WEIR_OP_CONNECT: u32 = 4;
+/// Record kind: every way of reading from a stream. `value` is the number of bytes.
+pub const WEIR_OP_READ: u32 = 5;
+/// Record kind: every way of writing to a stream. `value` is the number of bytes.
+pub const WEIR_OP_WRITE: u32 = 6;
+/// Record kind: readiness of a stream, an acceptor or a datagram socket. `value` is 0.
+pub const WEIR_OP_WAIT: u32 = 7;
+/// Record kind: datagrams received. `value` is the number of bytes, or of messages.
+pub const WEIR_OP_RECEIVE: u32 = 8;
+/// Record kind: datagrams sent. `value` is the number of bytes, or of messages.
+pub const WEIR_OP_SEND: u32 = 9;
+/// Record kind: a signal. `value` is its number.
+pub const WEIR_OP_SIGNAL: u32 = 10;
+/// Record kind: a forward lookup. `value` is a pointer to its result, which is the receiver's.
+pub const WEIR_OP_RESOLVE: u32 = 11;
+/// Record kind: a reverse lookup. `value` is a pointer to its result, which is the receiver's.
+pub const WEIR_OP_REVERSE: u32 = 12;
+/// Record kind: a watch. `value` is the events.
+pub const WEIR_OP_WATCH: u32 = 13;
+/// Record kind: the exit of a process. `value` is its wait status.
+pub const WEIR_OP_PROCESS: u32 = 14;
+/// Record kind: a job. `value` is what its function returned.
+pub const WEIR_OP_JOB: u32 = 15;
+
+/// The completion of an operation that was begun with a NULL callback.
+#[repr(C)]
+pub struct weir_record {
+    /// The pointer that was given with the operation.
+    pub user: *mut c_void,
+    /// What the operation gave, see the kind. (For one that can hold a pointer: cast through uintptr_t.)
+    pub value: u64,
+    /// For reads into a pool: the offset of the data in the pool's memory.
+    pub extra: u64,
+    /// WEIR_OP_...
+    pub kind: u32,
+    /// 0 or a negative code.
+    pub status: i32,
+}
+
+const _: () = assert!(
+    size_of::<weir_record>() == size_of::<Record>()
+        && align_of::<weir_record>() == align_of::<Record>()
+        && offset_of!(weir_record, user) == offset_of!(Record, user)
+        && offset_of!(weir_record, value) == offset_of!(Record, value)
+        && offset_of!(weir_record, extra) == offset_of!(Record, extra)
+        && offset_of!(weir_record, kind) == offset_of!(Record, kind)
+        && offset_of!(weir_record, status) == offset_of!(Record, status)
+        && completion::OP_JOB == WEIR_OP_JOB
+);
+
+/// Runs the context and collects the completions of operations that were begun with a NULL callback, up to
+/// `capacity` of them. It waits until there is one, for `timeout_ns` at most (0: not at all; WEIR_FOREVER), and
+/// returns with what there is when nothing more is ready. Callbacks of other operations are called
+/// meanwhile. Also returns, then perhaps with 0 records, when the context is out of work, which the next
+/// weir_context_reap() undoes by itself, or stopped by weir_context_stop(), which weir_context_restart() ends.
+///
+/// A completion that finds no room, or is met by another run function, waits for the next reap: none is
+/// lost, and until then the operation counts as pending (a second one gives WEIR_EBUSY) and as work. Run
+/// functions that do not reap return when nothing but such completions is left. Records that nobody has
+/// reaped are dropped by weir_context_destroy().
+///
+/// `count` receives the number of records.
+///
+/// Errors: WEIR_EBADF, WEIR_EINVAL (`records` or `count` is NULL, `capacity` is 0, a negative time),
+/// WEIR_ESHUTDOWN, or what the kernel said of epoll.
+///
+/// Thread: any; may block for `timeout_ns`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_context_reap(
+    context: *mut weir_context,
+    records: *mut weir_record,
+    capacity: usize,
+    timeout_ns: i64,
+    count: *mut usize,
+) -> c_int {
+    let caller = Caller::current();
+    let reap = || {
+        let pinned = self::context(&caller, context)?;
+        if records.is_null() || count.is_null() || capacity == 0 {
+            return Err(Errno::INVAL);
+        }
+        // SAFETY: promised by the caller.
+        let sink = unsafe { Sink::new(records.cast(), capacity) };
+        Scheduler::reap(pinned, &caller, limit_after(timeout_ns)?, &sink)
+    };
+    // SAFETY: promised by the caller.
+    unsafe { self::count(count, reap()) }
+}

@@ -1,0 +1,123 @@
+//! What every handle can do, whatever its kind.
+
+use super::kind;
+use crate::sched::descriptor::Descriptor;
+use crate::sched::frame::Caller;
+use crate::sched::member::Member;
+use crate::sched::scheduler::Scheduler;
+use crate::sched::strand::{KIND_STRAND, Strand};
+use crate::sched::table::Token;
+use crate::sched::timers::{KIND_TIMER, Timer};
+use crate::sys::errno::Errno;
+use std::ffi::CString;
+
+/// A handle's object, under its lock.
+struct Held {
+    sched: &'static Scheduler,
+    member: &'static Member,
+    pending: usize,
+}
+
+/// Calls `work` under the lock of a handle's object.
+fn with<T>(token: Token, work: impl FnOnce(Held) -> Result<T, Errno>) -> Result<T, Errno> {
+    match token.kind() {
+        kind::STREAM | kind::ACCEPTOR => {
+            let locked = Descriptor::lock(token)?;
+            let (member, pending) = (locked.member(), locked.pending());
+            work(Held { sched: locked.sched, member, pending })
+        }
+        KIND_TIMER => {
+            let mut locked = Timer::lock(token)?;
+            let (member, pending) = (locked.member(), locked.pending());
+            work(Held { sched: locked.sched, member, pending })
+        }
+        KIND_STRAND => {
+            let locked = Strand::lock(token)?;
+            let (member, pending) = (locked.member(), locked.pending());
+            work(Held { sched: locked.sched, member, pending })
+        }
+        _ => Err(Errno::BADF),
+    }
+}
+
+/// Ends a handle of any kind.
+pub fn close(caller: &Caller, token: Token) -> Result<(), Errno> {
+    match token.kind() {
+        kind::STREAM | kind::ACCEPTOR => Descriptor::lock(token)?.close(caller),
+        KIND_TIMER => Timer::lock(token)?.close(caller),
+        KIND_STRAND => Strand::lock(token)?.close(),
+        _ => return Err(Errno::BADF),
+    }
+    Ok(())
+}
+
+/// Ends what is pending on a handle of any kind; the number ended.
+pub fn cancel(caller: &Caller, token: Token) -> Result<usize, Errno> {
+    Ok(match token.kind() {
+        kind::STREAM | kind::ACCEPTOR => Descriptor::lock(token)?.cancel(caller),
+        KIND_TIMER => {
+            let mut timer = Timer::lock(token)?;
+            timer.cancel_waits(caller, usize::MAX) + timer.stop(caller)
+        }
+        // What is posted to a strand can't be taken back.
+        KIND_STRAND => Strand::lock(token).map(|_| 0)?,
+        _ => return Err(Errno::BADF),
+    })
+}
+
+/// The context of a handle.
+pub fn context(token: Token) -> Result<Token, Errno> {
+    with(token, |held| held.sched.token().ok_or(Errno::BADF))
+}
+
+/// The number of operations pending on a handle.
+pub fn pending(token: Token) -> Result<usize, Errno> {
+    with(token, |held| Ok(held.pending))
+}
+
+/// Names a handle for reports, or takes its name away.
+pub fn set_name(token: Token, name: Option<CString>) -> Result<(), Errno> {
+    with(token, |held| held.sched.members.set_name(held.member, name))
+}
+
+/// The name of a handle.
+pub fn name(token: Token) -> Result<Option<CString>, Errno> {
+    with(token, |held| Ok(held.sched.members.name(held.member)))
+}
+
+/// Tags a handle.
+pub fn set_tag(token: Token, tag: u64) -> Result<(), Errno> {
+    with(token, |held| held.sched.members.set_tag(held.member, tag))
+}
+
+/// The tag of a handle.
+pub fn tag(token: Token) -> Result<u64, Errno> {
+    with(token, |held| Ok(held.sched.members.tag(held.member)))
+}
+
+/// Binds an idle handle to a strand of its context, or frees it of its strand.
+pub fn bind(token: Token, strand: Option<Token>) -> Result<(), Errno> {
+    with(token, |held| {
+        if token.kind() == KIND_STRAND {
+            return Err(Errno::INVAL);
+        }
+        // What is queued was queued under the old binding.
+        if held.pending > 0 {
+            return Err(Errno::BUSY);
+        }
+        let next = match strand {
+            None => None,
+            Some(strand) => {
+                let mut strand = Strand::lock(strand)?;
+                if !std::ptr::eq(strand.sched, held.sched) {
+                    return Err(Errno::INVAL);
+                }
+                Some(strand.bind())
+            }
+        };
+        if let Some(before) = held.member.bind(next) {
+            before.unbound();
+        }
+        Ok(())
+    })
+}
