@@ -58,6 +58,13 @@ static void expected_io(int status, size_t bytes, void *user)
     expected(status, user);
 }
 
+static void expected_buffer(int status, const void *data, size_t length, void *user)
+{
+    (void)data;
+    (void)length;
+    expected(status, user);
+}
+
 static void expected_accept(int status, weir_stream *peer, const struct sockaddr *address, socklen_t length, void *user)
 {
     (void)address;
@@ -411,6 +418,26 @@ static int call_context_reap(void *handle)
     return weir_context_reap((weir_context *)handle, records, 2, 1000, OUT(size_t));
 }
 
+static int call_stream_read_each(void *handle)
+{
+    return weir_stream_read_each((weir_stream *)handle, expected_buffer, NULL);
+}
+
+static int call_context_pool(void *handle)
+{
+    return weir_context_pool((weir_context *)handle, OUT(const void *), NULL, NULL);
+}
+
+static int call_context_pool_release(void *handle)
+{
+    return weir_context_pool_release((weir_context *)handle, 12345);
+}
+
+static int call_context_enter(void *handle)
+{
+    return weir_context_enter((weir_context *)handle, NULL, 0, records, 2, 1000, OUT(size_t));
+}
+
 static int call_stream_adopt(void *handle)
 {
     return weir_stream_adopt((weir_stream *)handle, 0);
@@ -685,10 +712,13 @@ static const struct row table[] = {
     {"weir_context_defer", CONTEXT, call_context_defer, 0, 0, WEIR_ESHUTDOWN, true},
     {"weir_context_destroy", CONTEXT, call_context_destroy, WEIR_EBUSY, 0, WEIR_EBUSY, true},
     {"weir_context_dispatch", CONTEXT, call_context_dispatch, 0, 0, WEIR_ESHUTDOWN, true},
+    {"weir_context_enter", CONTEXT, call_context_enter, 0, 0, WEIR_ESHUTDOWN, false},
     {"weir_context_fd", CONTEXT, call_context_fd, 0, 0, WEIR_ESHUTDOWN, false},
     {"weir_context_now", CONTEXT, call_context_now, 0, 0, 0, false},
     {"weir_context_poll", CONTEXT, call_context_poll, 0, 0, WEIR_ESHUTDOWN, true},
     {"weir_context_poll_one", CONTEXT, call_context_poll_one, 0, 0, WEIR_ESHUTDOWN, true},
+    {"weir_context_pool", CONTEXT, call_context_pool, 0, 0, WEIR_ESHUTDOWN, true},
+    {"weir_context_pool_release", CONTEXT, call_context_pool_release, WEIR_EINVAL, WEIR_EINVAL, WEIR_EINVAL, false},
     {"weir_context_post", CONTEXT, call_context_post, 0, 0, WEIR_ESHUTDOWN, true},
     {"weir_context_reap", CONTEXT, call_context_reap, 0, 0, WEIR_ESHUTDOWN, false},
     {"weir_context_restart", CONTEXT, call_context_restart, 0, 0, WEIR_ESHUTDOWN, true},
@@ -732,6 +762,7 @@ static const struct row table[] = {
     {"weir_stream_local_address", STREAM, call_stream_local_address, 0, 0, GONE, false},
     {"weir_stream_open", STREAM, call_stream_open, WEIR_EBUSY, WEIR_EBUSY, GONE, false},
     {"weir_stream_read", STREAM, call_stream_read, 0, 0, GONE, false},
+    {"weir_stream_read_each", STREAM, call_stream_read_each, 0, 0, GONE, false},
     {"weir_stream_read_some", STREAM, call_stream_read_some, 0, 0, GONE, false},
     {"weir_stream_readv", STREAM, call_stream_readv, 0, 0, GONE, false},
     {"weir_stream_readv_some", STREAM, call_stream_readv_some, 0, 0, GONE, false},
@@ -921,6 +952,12 @@ static void context_arguments(struct fixture *f)
     EXPECT(context_reap, WEIR_EINVAL, c, records, 0, 0, OUT(size_t));
     EXPECT(context_reap, WEIR_EINVAL, c, records, 2, -1, OUT(size_t));
     EXPECT(context_reap, WEIR_EINVAL, c, records, 2, 0, NULL);
+    EXPECT(context_enter, WEIR_EINVAL, c, NULL, 1, records, 2, 0, OUT(size_t));
+    EXPECT(context_enter, WEIR_EINVAL, c, NULL, 0, NULL, 2, 0, OUT(size_t));
+    EXPECT(context_enter, WEIR_EINVAL, c, NULL, 0, records, 2, -1, OUT(size_t));
+    EXPECT(context_enter, WEIR_EINVAL, c, NULL, 0, records, 2, 0, NULL);
+    EXPECT(context_pool_release, WEIR_EINVAL, c, 1);
+    EXPECT(context_pool_release, WEIR_EINVAL, c, UINT64_MAX);
     EXPECT(strand_create, WEIR_EINVAL, c, NULL);
     EXPECT(timer_create, WEIR_EINVAL, c, NULL);
     EXPECT(stream_create, WEIR_EINVAL, c, NULL);
@@ -1114,6 +1151,7 @@ static void stream_arguments(struct fixture *f)
     EXPECT(stream_read, WEIR_ENOTCONN, e, buffer, 8, surprised_io, f);
     EXPECT(stream_write, WEIR_ENOTCONN, e, buffer, 8, surprised_io, f);
     EXPECT(stream_read, WEIR_ENOTCONN, e, buffer, 0, surprised_io, f);
+    EXPECT(stream_read_each, WEIR_ENOTCONN, e, NULL, f);
     EXPECT(stream_try_read, WEIR_ENOTCONN, e, buffer, 8, &out.size);
     EXPECT(stream_try_write, WEIR_ENOTCONN, e, buffer, 8, &out.size);
     EXPECT(stream_try_write, WEIR_ENOTCONN, e, buffer, 0, &out.size);

@@ -146,6 +146,12 @@ typedef void (*weir_accept_callback)(int status,
                                      void *user);
 
 /**
+ * Called when a multi-shot read has filled a buffer of the library's. The `length` bytes at `data` are valid
+ * during the call only. Where `status` is negative there are none.
+ */
+typedef void (*weir_buffer_callback)(int status, const void *data, size_t length, void *user);
+
+/**
  * Ends a handle of any type but a context, as its own close function does.
  *
  * Errors: WEIR_EBADF.
@@ -356,6 +362,15 @@ typedef struct weir_context_options {
      * context gets none. A timer is never early.
      */
     int64_t timer_slack_ns;
+    /**
+     * Buffers in the pool for multi-shot reads (see weir_stream_read_each()), made when it is first used;
+     * default 256, at most 65536.
+     */
+    uint32_t pool_slots;
+    /**
+     * Bytes of each; default 4096, at most 16777216.
+     */
+    uint32_t pool_slot_size;
 } weir_context_options;
 
 /**
@@ -1618,6 +1633,157 @@ int weir_address_format(const struct sockaddr *address,
                         socklen_t length,
                         char *text,
                         size_t capacity);
+
+/* ---- pool ------------------------------------------------------------------------------------ */
+
+/**
+ * Reads until the end of the stream: the callback is called with 0 and the data each time that some has
+ * come, in a buffer of the context's pool, and once, at last, with a negative status and no data: WEIR_EOF,
+ * WEIR_ECANCELED after cancel, close or destruction, or what the connection met. The calls never overlap. It
+ * is the stream's one reading operation meanwhile. A buffer is needed only while there is data: ten
+ * thousand idle connections need none.
+ *
+ * With a NULL callback each delivery is a record of kind WEIR_OP_READ: `value` is the number of bytes, `extra` their
+ * offset in the pool's memory, see weir_context_pool(). The buffer is then the receiver's until
+ * weir_context_pool_release() or a WEIR_SUBMIT_RELEASE. While no buffer is free reading pauses, and the data
+ * waits in the kernel.
+ *
+ * Errors: WEIR_EBADF, WEIR_EBUSY (a read is pending), WEIR_ENOTCONN (there is no fd), -ENOSPC (epoll watches),
+ * WEIR_ENOMEM (also: for the pool), WEIR_ESHUTDOWN.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_stream_read_each(weir_stream *stream,
+                          weir_buffer_callback callback,
+                          void *user);
+
+/**
+ * The pool's memory: where it begins, the bytes of a buffer and the number of buffers, each of which may be
+ * NULL. It stays in its place until the context is destroyed. The pool is made here if it was not used yet.
+ *
+ * Errors: WEIR_EBADF, WEIR_ENOMEM, WEIR_ESHUTDOWN.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_context_pool(weir_context *context, const void **base, size_t *slot_size, size_t *slots);
+
+/**
+ * Gives a buffer back, by the offset that its record told. A stream whose reading is paused goes on.
+ *
+ * Errors: WEIR_EBADF, WEIR_EINVAL (no buffer that the caller has begins there).
+ *
+ * Thread: any; never blocks.
+ */
+int weir_context_pool_release(weir_context *context, uint64_t offset);
+
+/* ---- enter ----------------------------------------------------------------------------------- */
+
+/**
+ * Submission: weir_context_post() to the context that is entered; `handle`, `data` and `length` are not used.
+ */
+#define WEIR_SUBMIT_POST 1
+
+/**
+ * Submission: weir_stream_read_some() of `length` bytes to `data`.
+ */
+#define WEIR_SUBMIT_READ_SOME 2
+
+/**
+ * Submission: weir_stream_read().
+ */
+#define WEIR_SUBMIT_READ 3
+
+/**
+ * Submission: weir_stream_write_some() of `length` bytes from `data`.
+ */
+#define WEIR_SUBMIT_WRITE_SOME 4
+
+/**
+ * Submission: weir_stream_write().
+ */
+#define WEIR_SUBMIT_WRITE 5
+
+/**
+ * Submission: weir_stream_read_each().
+ */
+#define WEIR_SUBMIT_READ_EACH 6
+
+/**
+ * Submission: weir_context_pool_release() of the offset `length`, in the context that is entered.
+ */
+#define WEIR_SUBMIT_RELEASE 7
+
+/**
+ * Submission: weir_timer_expires_after(), `length` nanoseconds. It gives no record.
+ */
+#define WEIR_SUBMIT_TIMER_AFTER 8
+
+/**
+ * Submission: weir_timer_wait().
+ */
+#define WEIR_SUBMIT_TIMER_WAIT 9
+
+/**
+ * Submission: weir_handle_cancel() of any handle. It gives no record of its own.
+ */
+#define WEIR_SUBMIT_CANCEL 10
+
+/**
+ * Submission: weir_handle_close() of any handle. It gives no record of its own.
+ */
+#define WEIR_SUBMIT_CLOSE 11
+
+/**
+ * One call to be made by weir_context_enter().
+ */
+typedef struct weir_submission {
+    /**
+     * WEIR_SUBMIT_...
+     */
+    uint32_t kind;
+    /**
+     * Written by the call: 0, or the negative code that the function would have returned.
+     */
+    int result;
+    /**
+     * What it is for, of the type that the kind says.
+     */
+    void *handle;
+    /**
+     * A buffer, which stays valid until the record has come.
+     */
+    void *data;
+    /**
+     * Its length; for some kinds a time or an offset.
+     */
+    uint64_t length;
+    /**
+     * For the record.
+     */
+    void *user;
+} weir_submission;
+
+/**
+ * Makes a batch of calls, in order, and then collects records as weir_context_reap() does: one call from a
+ * language in which each costs more than the operation. Every submission's `result` is written; one
+ * that fails does not stop those after it, and gives no record. The operations are begun as with a
+ * NULL callback. Handles may be of other contexts; their records come where their context is reaped.
+ *
+ * With a `capacity` of 0 it only submits. `count` receives the number of records.
+ *
+ * Errors: WEIR_EBADF, WEIR_EINVAL (`submissions` is NULL with a number; `records` is NULL with a capacity; `count`
+ * is NULL; a negative time), WEIR_ESHUTDOWN; then nothing was submitted. What the kernel says of epoll comes
+ * where there is no record to return with.
+ *
+ * Thread: any; may block for `timeout_ns`.
+ */
+int weir_context_enter(weir_context *context,
+                       weir_submission *submissions,
+                       size_t submitted,
+                       weir_record *records,
+                       size_t capacity,
+                       int64_t timeout_ns,
+                       size_t *count);
 
 #ifdef __cplusplus
 }

@@ -5,6 +5,7 @@ use super::handle::{
     weir_context,
 };
 use crate::sched::budget::Limits;
+use crate::sched::buffers::Shape;
 use crate::sched::frame::Caller;
 use crate::sched::run_queue::Limit;
 use crate::sched::scheduler::{Count, Options, Scheduler};
@@ -46,10 +47,17 @@ pub struct weir_context_options {
     /// 1000000000; default 50000, which is what the kernel allows a sleeping thread. The only timer of a
     /// context gets none. A timer is never early.
     pub timer_slack_ns: i64,
+    /// Buffers in the pool for multi-shot reads (see weir_stream_read_each()), made when it is first used;
+    /// default 256, at most 65536.
+    pub pool_slots: u32,
+    /// Bytes of each; default 4096, at most 16777216.
+    pub pool_slot_size: u32,
 }
 
 const MAX_BUDGET: u32 = 65_535;
 const MAX_EVENTS: u32 = 4096;
+const MAX_POOL_SLOTS: u32 = 65_536;
+const MAX_POOL_SLOT_SIZE: u32 = 1 << 24;
 const MAX_SLACK: i64 = 1_000_000_000;
 const DEFAULT_SLACK: i64 = 50_000;
 
@@ -67,6 +75,8 @@ unsafe fn resolve_options(options: *const weir_context_options) -> Result<Option
         inline_budget_max: 0,
         inline_budget_unassisted: 0,
         timer_slack_ns: 0,
+        pool_slots: 0,
+        pool_slot_size: 0,
     };
     let mut given = zero;
     if !options.is_null() {
@@ -101,13 +111,18 @@ unsafe fn resolve_options(options: *const weir_context_options) -> Result<Option
         || budget.max < budget.initial
         || max_events > MAX_EVENTS
         || !(0..=MAX_SLACK).contains(&given.timer_slack_ns)
+        || given.pool_slots > MAX_POOL_SLOTS
+        || given.pool_slot_size > MAX_POOL_SLOT_SIZE
     {
         return Err(Errno::INVAL);
     }
     if given.flags & WEIR_CONTEXT_NO_INLINE != 0 {
         budget = Limits { initial: 0, max: 0, unassisted: 0 };
     }
+    let pool =
+        Shape { slots: or(given.pool_slots, 256), slot_size: or(given.pool_slot_size, 4096) };
     Ok(Options {
+        pool,
         many_threads: given.thread_hint > 1,
         manual_clock: given.flags & WEIR_CONTEXT_MANUAL_CLOCK != 0,
         budget,

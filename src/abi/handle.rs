@@ -57,6 +57,17 @@ pub type weir_accept_callback = Option<
     ),
 >;
 
+/// Called when a multi-shot read has filled a buffer of the library's. The `length` bytes at `data` are valid
+/// during the call only. Where `status` is negative there are none.
+pub type weir_buffer_callback = Option<
+    unsafe extern "C-unwind" fn(
+        status: c_int,
+        data: *const c_void,
+        length: usize,
+        user: *mut c_void,
+    ),
+>;
+
 /// The code of a result.
 #[inline]
 pub(super) fn code(result: Result<(), Errno>) -> c_int {
@@ -135,7 +146,7 @@ pub(super) fn strand(pointer: *const weir_strand) -> Result<Token, Errno> {
 
 /// A handle of any kind.
 #[inline]
-fn any(pointer: *const c_void) -> Token {
+pub(super) fn any(pointer: *const c_void) -> Token {
     Token::from_raw(pointer.addr() as u64)
 }
 

@@ -12,9 +12,11 @@
 pub mod acceptor;
 pub mod address;
 pub mod context;
+pub mod enter;
 pub mod error;
 pub mod handle;
 pub mod option;
+pub mod pool;
 pub mod record;
 pub mod strand;
 pub mod stream;

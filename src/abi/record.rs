@@ -99,7 +99,7 @@ pub unsafe extern "C" fn weir_context_reap(
         }
         // SAFETY: promised by the caller.
         let sink = unsafe { Sink::new(records.cast(), capacity) };
-        Scheduler::reap(pinned, &caller, limit_after(timeout_ns)?, &sink)
+        Scheduler::enter_and_reap(pinned, &caller, limit_after(timeout_ns)?, &sink, |_| ())
     };
     // SAFETY: promised by the caller.
     unsafe { self::count(count, reap()) }

@@ -28,7 +28,7 @@ pub type ResultFn = unsafe extern "C-unwind" fn(c_int, *mut c_void, *mut c_void)
 pub type AcceptFn =
     unsafe extern "C-unwind" fn(c_int, *mut c_void, *const sockaddr, socklen_t, *mut c_void);
 /// `weir_buffer_callback`.
-pub type BufferFn = unsafe extern "C-unwind" fn(c_int, *const c_void, usize, u32, *mut c_void);
+pub type BufferFn = unsafe extern "C-unwind" fn(c_int, *const c_void, usize, *mut c_void);
 
 /// `WEIR_OP_POST`: a posted function.
 pub const OP_POST: u32 = 1;
@@ -97,8 +97,8 @@ pub struct Delivery {
     pub value: u64,
     /// The peer's address; it lives on the caller's stack.
     pub address: (*const sockaddr, socklen_t),
-    /// The library's buffer that was filled, and its number in the pool.
-    pub buffer: (*const c_void, u32),
+    /// The library's buffer that was filled, and its offset in the pool.
+    pub buffer: (*const c_void, u64),
 }
 
 impl Default for Delivery {
@@ -208,7 +208,7 @@ pub fn deliver(frame: &Frame, callback: Callback, what: Delivery, user: *mut c_v
                 callback(status, as_pointer(what.value), what.address.0, what.address.1, user)
             }
             Callback::Buffer(callback) => {
-                callback(status, what.buffer.0, what.value as usize, what.buffer.1, user);
+                callback(status, what.buffer.0, what.value as usize, user);
             }
             Callback::Record(kind) => {
                 frame.delivered.set(frame.delivered.get() - 1);
@@ -222,13 +222,7 @@ pub fn deliver(frame: &Frame, callback: Callback, what: Delivery, user: *mut c_v
 #[cold]
 fn deliver_record(frame: &Frame, kind: u32, what: Delivery, user: *mut c_void) -> bool {
     let Some(sink) = frame.sink() else { return false };
-    sink.push(Record {
-        user,
-        value: what.value,
-        extra: u64::from(what.buffer.1),
-        kind,
-        status: what.status,
-    });
+    sink.push(Record { user, value: what.value, extra: what.buffer.1, kind, status: what.status });
     true
 }
 

@@ -329,6 +329,11 @@ impl Locked {
         self.descriptor.word.fetch_or(dir.ready(), Ordering::AcqRel);
     }
 
+    /// True when a short transfer proves that the direction is drained, as far as is known of the peer.
+    pub(super) fn trusts(&self, word: u64) -> bool {
+        self.state.trusts_short && word & HUNG == 0
+    }
+
     /// True when short transfers drain a direction, see [`Perform`].
     pub fn trusts_short(&self) -> bool {
         self.state.trusts_short
@@ -483,11 +488,11 @@ impl Locked {
             }
             let perform = match self.state.slot(dir).kind {
                 Kind::Once(perform) | Kind::Connect { perform, .. } => perform,
-                // A connection is taken by the thread that delivers it.
-                Kind::Accept { .. } => return Ok(Driven::Yielded),
+                // Taken by the thread that delivers it.
+                Kind::Take { .. } => return Ok(Driven::Yielded),
             };
             let before = word.fetch_and(!(dir.ready() | dir.want()), Ordering::AcqRel);
-            let trust = self.state.trusts_short && before & HUNG == 0;
+            let trust = self.trusts(before);
             let fd = self.state.fd;
             match perform(fd, &mut self.state.slot(dir).transfer, trust) {
                 Outcome::Done { status, drained } => {
@@ -532,7 +537,7 @@ impl Locked {
             return Ok(0);
         }
         let before = self.descriptor.word.fetch_and(!dir.ready(), Ordering::AcqRel);
-        let trust = self.state.trusts_short && before & HUNG == 0;
+        let trust = self.trusts(before);
         match perform(fd, transfer, trust) {
             Outcome::Done { status, drained } => {
                 if !drained || !trust {
@@ -566,11 +571,13 @@ impl Locked {
         }
     }
 
-    /// Drives a parked accept on, after a resource of the system was short.
-    pub fn retry(&mut self, caller: &Caller) {
-        if self.state.read.phase == Phase::Parked {
+    /// Drives a parked read on, after a resource was short; false when none is parked.
+    pub fn retry(&mut self, caller: &Caller) -> bool {
+        let parked = self.state.read.phase == Phase::Parked;
+        if parked {
             self.queue(caller, Dir::Read);
         }
+        parked
     }
 
     /// Ends what is pending in one direction, with what has moved so far; 1 if there was something.

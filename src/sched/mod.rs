@@ -5,6 +5,7 @@
 
 pub mod biased_lock;
 pub mod budget;
+pub mod buffers;
 pub mod call;
 pub mod completion;
 pub mod descriptor;

@@ -1,5 +1,5 @@
 //! What a thread does with a descriptor that it popped: performs what is ready, delivers the first
-//! completion at once, takes connections.
+//! completion at once, takes connections and pooled reads.
 #![allow(unsafe_code, reason = "from an embedded op to its descriptor")]
 
 use super::completion::{Callback, Delivery, deliver, hold_back};
@@ -7,17 +7,16 @@ use super::descriptor::{Descriptor, Dir, Driven, Locked, QUEUED, READY_READ, WAN
 use super::frame::{Caller, Frame};
 use super::op::Op;
 use super::scheduler::Scheduler;
-use super::slot::{Kind, Outcome, Phase};
+use super::slot::{Kind, Outcome, Phase, Taken};
 use super::sync::Ordering;
-use super::table::Token;
 use crate::sys::address::Address;
 use crate::sys::errno::Errno;
 use libc::c_void;
 use std::mem::offset_of;
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 
 /// Connections taken, or buffers filled, in one go before others have their turn (H34).
-const ACCEPTS_PER_RUN: usize = 16;
+const TAKES_PER_RUN: usize = 16;
 
 /// Runs a queued descriptor: drives each direction that is wanted and ready, delivers the first
 /// completion at once and queues a second.
@@ -41,7 +40,7 @@ pub(super) unsafe fn run_ready(op: NonNull<Op>, frame: &Frame) {
         match locked.drive(dir) {
             Ok(Driven::Parked) => continue,
             Ok(Driven::Yielded) => {
-                if let Kind::Accept { .. } = locked.state.slot(dir).kind {
+                if let Kind::Take { .. } = locked.state.slot(dir).kind {
                     // Delivers by itself, and needs the lock for each; so it comes last.
                     first = first.or(Some(Dir::Read));
                 } else {
@@ -59,15 +58,15 @@ pub(super) unsafe fn run_ready(op: NonNull<Op>, frame: &Frame) {
         }
     }
     let Some(dir) = first else { return };
-    let accepts = dir == Dir::Read && locked.state.read.is_parked_accept();
+    let takes = dir == Dir::Read && locked.state.read.is_parked_take();
     if descriptor.member.strand().is_some() {
-        if accepts {
+        if takes {
             // Goes on in `run_done`, in the strand.
             locked.state.read.phase = Phase::Delivering;
         }
         locked.submit_done(&Caller::of(frame), dir);
-    } else if accepts {
-        accept_ready(locked, frame);
+    } else if takes {
+        take_ready(locked, frame);
     } else {
         deliver_done(locked, dir, frame);
     }
@@ -92,15 +91,15 @@ fn deliver_done(mut locked: Locked, dir: Dir, frame: &Frame) {
     deliver(frame, callback, what, user);
 }
 
-/// Takes connections and delivers each, until there are none, the operation ends or others have waited
-/// long enough. Only one thread at a time is here for an acceptor: the operation is not parked meanwhile.
-fn accept_ready(mut locked: Locked, frame: &Frame) {
+/// Takes and delivers one after another, until there are no more, the operation ends or others have waited
+/// long enough. Only one thread at a time is here for a descriptor: the operation is not parked meanwhile.
+fn take_ready(mut locked: Locked, frame: &Frame) {
     let descriptor = locked.descriptor;
     let caller = Caller::of(frame);
-    let mut rounds = if frame.single { 1 } else { ACCEPTS_PER_RUN };
+    let mut rounds = if frame.single { 1 } else { TAKES_PER_RUN };
     loop {
         let slot = &locked.state.read;
-        let Kind::Accept { acceptance, each } = slot.kind else { return };
+        let Kind::Take { taking, each } = slot.kind else { return };
         let (callback, user) = (slot.callback, slot.user);
         if hold_back(frame, callback, descriptor.done_op(Dir::Read)) {
             locked.state.read.phase = Phase::Delivering;
@@ -111,72 +110,105 @@ fn accept_ready(mut locked: Locked, frame: &Frame) {
             return;
         }
         rounds -= 1;
-        descriptor.word.fetch_and(!(READY_READ | WANT_READ), Ordering::AcqRel);
-        let mut address = Address::empty();
-        let status = match acceptance.accept(&locked, &mut address) {
-            Ok(peer) => {
-                descriptor.word.fetch_or(READY_READ, Ordering::AcqRel);
-                let phase = if each { Phase::Delivering } else { Phase::Idle };
-                locked.state.read.phase = phase;
+        let before = descriptor.word.fetch_and(!(READY_READ | WANT_READ), Ordering::AcqRel);
+        let trust = locked.trusts(before);
+        let mut taken = Taken {
+            value: 0,
+            address: Address::empty(),
+            buffer: None,
+            drained: false,
+            returned: false,
+        };
+        let outcome = match taking.take(&locked, trust, &mut taken) {
+            Ok(()) => {
+                if !taken.drained || !trust {
+                    descriptor.word.fetch_or(READY_READ, Ordering::AcqRel);
+                }
+                locked.state.read.phase = if each { Phase::Delivering } else { Phase::Idle };
                 drop(locked);
-                locked =
-                    match deliver_accepted(descriptor, frame, each, callback, user, peer, &address)
-                    {
-                        Some(locked) => locked,
-                        None => return,
-                    };
-                continue;
+                locked = match deliver_taken(descriptor, frame, each, callback, user, &taken) {
+                    Some(locked) => locked,
+                    None => return,
+                };
+                if descriptor.word.load(Ordering::Acquire) & READY_READ != 0 {
+                    continue;
+                }
+                // Known to be drained: no system call to learn that.
+                Outcome::WouldBlock
             }
-            Err(Outcome::WouldBlock) => match locked.park_accept() {
-                Ok(true) => return,
+            Err(outcome) => outcome,
+        };
+        let status = match outcome {
+            Outcome::WouldBlock => match locked.park_take() {
+                Ok(true) => {
+                    drop(locked);
+                    if taken.returned {
+                        frame.sched.buffers.wake_paused(&caller);
+                    }
+                    return;
+                }
                 Ok(false) => continue,
                 Err(error) => error.code(),
             },
-            Err(Outcome::Backoff(error)) => {
-                // The kernel will not tell when fds are free again. The connections wait in its queue.
-                if acceptance.retry_later(&mut locked) {
-                    descriptor.word.fetch_or(READY_READ, Ordering::AcqRel);
+            Outcome::Backoff(error) => {
+                // The kernel will not tell when the resource is there again. What comes waits in it.
+                descriptor.word.fetch_or(READY_READ, Ordering::AcqRel);
+                if taking.retry_later(&mut locked) {
                     return;
                 }
                 error.code()
             }
-            Err(Outcome::Yield) => {
+            Outcome::Yield => {
                 locked.queue(&caller, Dir::Read);
                 return;
             }
-            Err(Outcome::Done { status, .. }) => status,
+            Outcome::Done { status, .. } => {
+                descriptor.word.fetch_or(READY_READ, Ordering::AcqRel);
+                status
+            }
         };
         let slot = &mut locked.state.read;
         slot.status = status;
         deliver_done(locked, Dir::Read, frame);
+        if taken.returned {
+            frame.sched.buffers.wake_paused(&caller);
+        }
         return;
     }
 }
 
 impl Locked {
-    /// Parks an accept that found nothing; false when an edge came in between.
-    fn park_accept(&mut self) -> Result<bool, Errno> {
+    /// Parks an operation that found nothing to take; false when an edge came in between.
+    fn park_take(&mut self) -> Result<bool, Errno> {
         self.register(Dir::Read)?;
         let before = self.descriptor.word.fetch_or(WANT_READ, Ordering::AcqRel);
         Ok(before & READY_READ == 0)
     }
 }
 
-/// Calls the user with a new connection; afterwards the acceptor again, if it goes on accepting.
-fn deliver_accepted(
+/// Gives the user what was taken; afterwards the descriptor again, if it goes on.
+fn deliver_taken(
     descriptor: &'static Descriptor,
     frame: &Frame,
     each: bool,
     callback: Callback,
     user: *mut c_void,
-    peer: Token,
-    address: &Address,
+    taken: &Taken,
 ) -> Option<Locked> {
     if !each {
         Scheduler::work_finished(frame);
     }
-    let address = (address.as_ptr(), address.len());
-    deliver(frame, callback, Delivery { value: peer.raw(), address, ..Delivery::default() }, user);
+    let buffer = taken.buffer.map_or((ptr::null(), 0), |buffer| {
+        (buffer.data.as_ptr().cast_const().cast(), buffer.offset)
+    });
+    let address = (taken.address.as_ptr(), taken.address.len());
+    deliver(frame, callback, Delivery { status: 0, value: taken.value, address, buffer }, user);
+    if let Some(buffer) = taken.buffer
+        && !callback.is_record()
+    {
+        // A callback has the buffer while it runs; with a record it is the receiver's.
+        let _ = frame.sched.buffers.give_back(&Caller::of(frame), buffer.offset);
+    }
     if !each {
         return None;
     }
@@ -204,7 +236,7 @@ fn run_done(descriptor: &'static Descriptor, dir: Dir, frame: &Frame) {
         // A multi-shot operation that waited for its turn in a strand, or for room for its record.
         if slot.ended == 0 {
             slot.phase = Phase::Parked;
-            return accept_ready(Locked { descriptor, sched, state }, frame);
+            return take_ready(Locked { descriptor, sched, state }, frame);
         }
         slot.status = slot.ended;
         slot.phase = Phase::Done;

@@ -2,6 +2,7 @@
 #![allow(unsafe_code, reason = "the table entry of a context, and running popped ops")]
 
 use super::budget::Limits;
+use super::buffers::{Buffers, Shape};
 use super::call::{free_call, new_call, run_post};
 use super::completion::{Sink, StatusFn, call_now};
 use super::frame::{Caller, Frame};
@@ -46,6 +47,8 @@ pub struct Options {
     pub max_events: u32,
     /// How much later than due a timer may fire to share a wake-up.
     pub timer_slack: i64,
+    /// Of the pool for multi-shot reads.
+    pub pool: Shape,
 }
 
 /// What exists from creation to destruction.
@@ -67,6 +70,8 @@ pub struct Scheduler {
     pub timers: Timers,
     /// The handles that belong to the context.
     pub members: Members,
+    /// For multi-shot reads.
+    pub buffers: Buffers,
     core: UnsafeCell<Option<Core>>,
 }
 
@@ -88,6 +93,7 @@ unsafe impl Entry for Scheduler {
             closing: AtomicBool::new(false),
             timers: Timers::new(),
             members: Members::new(),
+            buffers: Buffers::new(),
             core: UnsafeCell::new(None),
         }
     }
@@ -462,21 +468,23 @@ impl Scheduler {
         let single = count == Count::One || matches!(limit, Limit::Until(_));
         let may_bias = count == Count::All && !sched.options().many_threads;
         let stay = Stay::new(limit, may_bias, nested);
-        sched.run_inside(&Frame::new(sched, stay, single, false), nested, count)
+        sched.run_inside(&Frame::new(sched, stay, single, false), nested, count, || ())
     }
 
-    /// Runs the context until there is a record and nothing more is ready, there is no room for another, or
-    /// the limit; the number of records. Callbacks run meanwhile.
-    pub fn reap(
+    /// Does what `submit` does from inside run, then runs the context until there is a record and nothing
+    /// more is ready, there is no room for another, or the limit; the number of records. Callbacks run
+    /// meanwhile, but for those of `submit`'s calls not before it has returned.
+    pub fn enter_and_reap(
         pinned: Pinned,
         caller: &Caller,
         limit: Limit,
         sink: &Sink,
+        submit: impl FnOnce(&Scheduler),
     ) -> Result<usize, Errno> {
         let sched = Self::enter(pinned)?;
         let nested = Self::flush_outer(caller, sched);
         let frame = Frame::reaping(sched, Stay::reaping(limit, nested), sink);
-        let result = sched.run_inside(&frame, nested, Count::All);
+        let result = sched.run_inside(&frame, nested, Count::All, || submit(sched));
         // What was taken before an error is told; the error comes again with the next call.
         if sink.taken() > 0 { Ok(sink.taken()) } else { result.map(|_| 0) }
     }
@@ -515,11 +523,15 @@ impl Scheduler {
         frame: &Frame,
         nested: bool,
         count: Count,
+        first: impl FnOnce(),
     ) -> Result<usize, Errno> {
         let inside = Inside { frame, nested };
         let _pushed = frame.push();
         if frame.sink().is_some() {
             self.run_queue.reaper_enters();
+            first();
+            frame.private.append(&frame.inline);
+            self.work_merge(frame);
         }
         if !nested && self.run_queue.out_of_work() {
             self.run_queue.check_work(|| self.reactor().interrupt());
@@ -545,13 +557,13 @@ impl Scheduler {
     fn run_frame(&'static self, frame: &Frame, count: Count) -> Result<usize, Errno> {
         let stay = &frame.stay;
         loop {
-            if let Some(sink) = frame.sink()
-                && sink.taken() > 0
-            {
+            if let Some(sink) = frame.sink() {
                 if sink.is_full() {
                     break;
                 }
-                stay.make_haste();
+                if sink.taken() > 0 {
+                    stay.make_haste();
+                }
             }
             match self.run_queue.next(&frame.private, stay, || self.reactor().interrupt()) {
                 Step::Op(op, assisted) => {
@@ -639,6 +651,7 @@ impl Scheduler {
             yield_now();
         }
         sched.run_queue.reset();
+        sched.buffers.end();
         sched.begun.store(0, Ordering::Relaxed);
         // SAFETY: the token is dead and no thread is inside or pinned: nobody else looks at it.
         unsafe { *sched.core.get() = None };

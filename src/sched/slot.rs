@@ -1,7 +1,7 @@
 //! What an operation is: its kind, its transfer, and the slot of a descriptor that holds it.
+use super::buffers::Buffer;
 use super::completion::Callback;
 use super::descriptor::Locked;
-use super::table::Token;
 use crate::sys::address::Address;
 use crate::sys::errno::Errno;
 use libc::c_void;
@@ -51,13 +51,28 @@ impl Transfer {
 /// direction. Called under the descriptor's lock.
 pub type Perform = fn(RawFd, &mut Transfer, trust: bool) -> Outcome;
 
-/// What is special about accepting: the connection is taken just before its callback runs, so that it
-/// never lies in a queue where a cancel could lose it (H24).
-pub trait Acceptance {
-    /// Takes a connection of `listener` into a new handle.
-    fn accept(&self, listener: &Locked, address: &mut Address) -> Result<Token, Outcome>;
-    /// Calls [`Locked::retry`] on the listener after a while; false when that can't be arranged.
-    fn retry_later(&self, listener: &mut Locked) -> bool;
+/// What an operation took from the kernel.
+pub struct Taken {
+    /// A handle, or a number of bytes.
+    pub value: u64,
+    /// Where it came from.
+    pub address: Address,
+    /// The buffer that it is in.
+    pub buffer: Option<Buffer>,
+    /// The kernel has nothing more.
+    pub drained: bool,
+    /// A buffer was taken from the pool, not used, and put back.
+    pub returned: bool,
+}
+
+/// Operations that take what they deliver, a connection or data for a buffer of the library's, just
+/// before its delivery, so that it never lies in a queue where a cancel could lose it (H24).
+pub trait Taking {
+    /// Takes one. `trust` as in [`Perform`].
+    fn take(&self, from: &Locked, trust: bool, taken: &mut Taken) -> Result<(), Outcome>;
+    /// After [`Outcome::Backoff`]: has [`Locked::retry`] called on the descriptor later; false when that
+    /// can't be arranged.
+    fn retry_later(&self, from: &mut Locked) -> bool;
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -84,10 +99,10 @@ pub enum Kind {
         /// The fd goes if it fails: it was opened for this operation.
         opened: bool,
     },
-    /// Takes connections: one, or until cancelled.
-    Accept {
+    /// Takes what it delivers: one, or until cancelled.
+    Take {
         /// How.
-        acceptance: &'static (dyn Acceptance + Sync),
+        taking: &'static (dyn Taking + Sync),
         /// Until cancelled.
         each: bool,
     },
@@ -105,9 +120,9 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    /// An accept that takes its connections when it is delivered.
-    pub(super) fn is_parked_accept(&self) -> bool {
-        self.phase == Phase::Parked && matches!(self.kind, Kind::Accept { .. })
+    /// An operation that takes what it delivers when it is delivered.
+    pub(super) fn is_parked_take(&self) -> bool {
+        self.phase == Phase::Parked && matches!(self.kind, Kind::Take { .. })
     }
 
     pub(super) fn vacant() -> Self {

@@ -7,7 +7,7 @@ use crate::sched::descriptor::{Descriptor, Dir, Locked, Reserved};
 use crate::sched::frame::Caller;
 use crate::sched::retry;
 use crate::sched::scheduler::Scheduler;
-use crate::sched::slot::{Acceptance, Kind, Outcome, Transfer};
+use crate::sched::slot::{Kind, Outcome, Taken, Taking, Transfer};
 use crate::sched::table::Token;
 use crate::sys::address::Address;
 use crate::sys::errno::Errno;
@@ -87,7 +87,7 @@ pub fn accept(
         return Err(Errno::INVAL);
     }
     let transfer = Transfer::none();
-    let kind = Kind::Accept { acceptance: &Streams, each };
+    let kind = Kind::Take { taking: &Streams, each };
     let callback = callback.map_or(Callback::Record(OP_ACCEPT), Callback::Accept);
     acceptor.begin(caller, Dir::Read, kind, transfer, callback, user)
 }
@@ -95,22 +95,19 @@ pub fn accept(
 /// Connections become streams of the acceptor's context.
 struct Streams;
 
-impl Acceptance for Streams {
-    fn accept(&self, listener: &Locked, address: &mut Address) -> Result<Token, Outcome> {
+impl Taking for Streams {
+    fn take(&self, listener: &Locked, _: bool, taken: &mut Taken) -> Result<(), Outcome> {
         // Before the connection is taken: none is lost for want of memory.
         let reserved = Reserved::new().map_err(Outcome::Backoff)?;
         let listener_fd = listener.fd().map_err(failed)?;
         for _ in 0..FAILURES_PER_TURN {
-            match socket::accept(listener_fd, address) {
+            match socket::accept(listener_fd, &mut taken.address) {
                 Ok(fd) => {
                     // Connections are of their listener's protocol.
                     let trusts = listener.trusts_short();
-                    return reserved.publish(listener.sched, kind::STREAM, fd, trusts).map_err(
-                        |error| {
-                            fd::close(fd);
-                            failed(error)
-                        },
-                    );
+                    let peer = reserved.publish(listener.sched, kind::STREAM, fd, trusts);
+                    taken.value = peer.inspect_err(|_| fd::close(fd)).map_err(failed)?.raw();
+                    return Ok(());
                 }
                 Err(Errno::AGAIN) => return Err(Outcome::WouldBlock),
                 Err(error) if is_of_one_connection(error) => {}

@@ -6,6 +6,7 @@
 pub mod acceptor;
 pub mod handle;
 pub mod options;
+pub mod pooled;
 pub mod stream;
 pub mod timer;
 

@@ -1,0 +1,365 @@
+/* Multi-shot reads into the context's pool, and submitting in batches. */
+#include "net.h"
+
+static weir_record records[64];
+static const char *base;
+static size_t slot_size, slots;
+
+static weir_context *pooled(uint32_t count, uint32_t size)
+{
+    weir_context_options options = {0};
+    weir_context *context;
+    options.struct_size = sizeof options;
+    options.pool_slots = count;
+    options.pool_slot_size = size;
+    CHECK_OK(weir_context_create(&options, &context));
+    const void *memory = NULL;
+    CHECK_OK(weir_context_pool(context, &memory, &slot_size, &slots));
+    base = (const char *)memory;
+    CHECK_EQ(slot_size, size);
+    CHECK_EQ(slots, count);
+    return context;
+}
+
+static size_t reap(weir_context *context, size_t capacity, int64_t timeout)
+{
+    size_t count = 0;
+    CHECK_OK(weir_context_reap(context, records, capacity, timeout, &count));
+    return count;
+}
+
+/* ---- records */
+
+TEST(data_comes_in_slots_until_the_end)
+{
+    weir_context *context = pooled(4, 16);
+    int ends[2], me;
+    plain_pair(AF_INET, ends);
+    weir_stream *stream = adopted(context, ends[0]);
+    CHECK_OK(weir_stream_read_each(stream, NULL, &me));
+    CHECK_CODE(weir_stream_read_each(stream, NULL, &me), WEIR_EBUSY);
+    for (int i = 0; i < 100; i++) {
+        char text[16];
+        int length = snprintf(text, sizeof text, "message %d", i);
+        CHECK_EQ(write(ends[1], text, (size_t)length), length);
+        CHECK_EQ(reap(context, 8, WEIR_FOREVER), 1);
+        CHECK_EQ(records[0].kind, WEIR_OP_READ);
+        CHECK_CODE(records[0].status, 0);
+        CHECK(records[0].user == &me);
+        CHECK_EQ(records[0].value, length);
+        CHECK(memcmp(base + records[0].extra, text, (size_t)length) == 0);
+        CHECK_OK(weir_context_pool_release(context, records[0].extra));
+        CHECK_CODE(weir_context_pool_release(context, records[0].extra), WEIR_EINVAL);
+    }
+    CHECK_EQ(shutdown(ends[1], SHUT_WR), 0);
+    CHECK_EQ(reap(context, 8, WEIR_FOREVER), 1);
+    CHECK_CODE(records[0].status, WEIR_EOF);
+    CHECK_EQ(records[0].value, 0);
+    CHECK_OK(weir_context_destroy(context));
+    close(ends[1]);
+}
+
+/* An empty pool pauses every reader; each slot that comes back lets one go on, and no byte is lost. */
+TEST(an_empty_pool_pauses_reading_and_loses_nothing)
+{
+    enum { STREAMS = 5, BYTES = 3000 };
+    weir_context *context = pooled(3, 64);
+    int peers[STREAMS];
+    weir_stream *streams[STREAMS];
+    uintptr_t got[STREAMS] = {0};
+    size_t total = 0, held = 0;
+    uint64_t held_at[3];
+    for (uintptr_t i = 0; i < STREAMS; i++) {
+        int ends[2];
+        plain_pair(AF_INET, ends);
+        streams[i] = adopted(context, ends[0]);
+        peers[i] = ends[1];
+        char bytes[BYTES];
+        for (int at = 0; at < BYTES; at++)
+            bytes[at] = (char)(i * 31 + (uintptr_t)at * 7);
+        CHECK_EQ(write(peers[i], bytes, BYTES), BYTES);
+        CHECK_OK(weir_stream_read_each(streams[i], NULL, (void *)i));
+    }
+    while (total < STREAMS * BYTES) {
+        size_t count = reap(context, 64, 10 * CHECK_SECOND);
+        CHECK(count > 0);
+        for (size_t r = 0; r < count; r++) {
+            uintptr_t i = (uintptr_t)records[r].user;
+            CHECK_CODE(records[r].status, 0);
+            for (uint64_t at = 0; at < records[r].value; at++)
+                CHECK_EQ(base[records[r].extra + at], (char)(i * 31 + (got[i] + at) * 7));
+            got[i] += records[r].value;
+            total += records[r].value;
+            CHECK(held < 3);
+            held_at[held++] = records[r].extra;
+        }
+        if (held == 3 && total < STREAMS * BYTES)
+            CHECK_EQ(reap(context, 64, 0), 0); /* nothing can come */
+        while (held > 0)
+            CHECK_OK(weir_context_pool_release(context, held_at[--held]));
+    }
+    for (int i = 0; i < STREAMS; i++)
+        CHECK_EQ(got[i], BYTES);
+    /* A paused reader is cancelled and closed; a slot that comes back goes to another. */
+    CHECK_EQ(write(peers[0], "abc", 3), 3);
+    CHECK_EQ(write(peers[1], "abc", 3), 3);
+    CHECK_EQ(write(peers[2], "abc", 3), 3);
+    while (held < 3) {
+        size_t count = reap(context, 64, 10 * CHECK_SECOND);
+        for (size_t r = 0; r < count; r++)
+            held_at[held++] = records[r].extra;
+    }
+    for (int i = 0; i < STREAMS; i++)
+        CHECK_EQ(write(peers[i], "def", 3), 3);
+    CHECK_EQ(reap(context, 64, 100 * CHECK_MS), 0);
+    for (int i = 0; i < STREAMS - 1; i++) {
+        if (i % 2)
+            CHECK_OK(weir_stream_close(streams[i]));
+        else
+            CHECK_OK(weir_stream_cancel(streams[i], NULL));
+    }
+    size_t ended = 0;
+    while (ended < STREAMS - 1)
+        ended += reap(context, 64, 10 * CHECK_SECOND);
+    CHECK_OK(weir_context_pool_release(context, held_at[0]));
+    CHECK_EQ(reap(context, 64, 10 * CHECK_SECOND), 1);
+    CHECK(records[0].user == (void *)(STREAMS - 1));
+    CHECK_EQ(records[0].value, 3);
+    CHECK_OK(weir_context_destroy(context)); /* with slots out */
+    for (int i = 0; i < STREAMS; i++)
+        close(peers[i]);
+}
+
+/* Records that find no room hold no slot and lose nothing. */
+TEST(no_room_for_records_pauses_too)
+{
+    weir_context *context = pooled(64, 8);
+    int ends[2];
+    plain_pair(AF_UNIX, ends);
+    weir_stream *stream = adopted(context, ends[0]);
+    CHECK_OK(weir_stream_read_each(stream, NULL, NULL));
+    char bytes[256];
+    for (int i = 0; i < 256; i++)
+        bytes[i] = (char)i;
+    CHECK_EQ(write(ends[1], bytes, sizeof bytes), sizeof bytes);
+    size_t got = 0;
+    while (got < sizeof bytes) {
+        CHECK_OK(weir_context_poll(context, NULL)); /* meets it, has no room */
+        CHECK_EQ(reap(context, 1, 10 * CHECK_SECOND), 1);
+        CHECK(memcmp(base + records[0].extra, bytes + got, records[0].value) == 0);
+        got += records[0].value;
+        CHECK_OK(weir_context_pool_release(context, records[0].extra));
+    }
+    CHECK_OK(weir_context_destroy(context));
+    close(ends[1]);
+}
+
+/* ---- callbacks */
+
+struct sum {
+    weir_stream *stream;
+    size_t bytes;
+    int calls, last, close_at;
+};
+
+static void add(int status, const void *data, size_t length, void *user)
+{
+    struct sum *sum = (struct sum *)user;
+    sum->calls++;
+    sum->last = status;
+    if (status < 0) {
+        CHECK(data == NULL);
+        CHECK_EQ(length, 0);
+        return;
+    }
+    CHECK((const char *)data >= base && (const char *)data + length <= base + slots * slot_size);
+    for (size_t i = 0; i < length; i++)
+        CHECK_EQ(((const unsigned char *)data)[i], (unsigned char)(sum->bytes + i));
+    sum->bytes += length;
+    if (sum->close_at > 0 && sum->calls == sum->close_at)
+        CHECK_OK(weir_stream_close(sum->stream));
+}
+
+TEST(with_a_callback_the_slots_come_back_by_themselves)
+{
+    weir_context *context = pooled(1, 32);
+    int ends[2];
+    plain_pair(AF_INET, ends);
+    struct sum sum = {adopted(context, ends[0]), 0, 0, 0, 0};
+    CHECK_OK(weir_stream_read_each(sum.stream, add, &sum));
+    unsigned char bytes[10000];
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = (unsigned char)i;
+    CHECK_EQ(write(ends[1], bytes, sizeof bytes), sizeof bytes);
+    CHECK_EQ(shutdown(ends[1], SHUT_WR), 0);
+    CHECK_OK(weir_context_run(context, NULL));
+    CHECK_EQ(sum.bytes, sizeof bytes);
+    CHECK_CODE(sum.last, WEIR_EOF);
+    CHECK_OK(weir_context_destroy(context));
+    close(ends[1]);
+}
+
+TEST(closing_from_the_callback_ends_it_once)
+{
+    weir_context *context = pooled(2, 8);
+    int ends[2];
+    plain_pair(AF_INET, ends);
+    struct sum sum = {adopted(context, ends[0]), 0, 0, 0, 2};
+    CHECK_OK(weir_stream_read_each(sum.stream, add, &sum));
+    unsigned char bytes[64];
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = (unsigned char)i;
+    CHECK_EQ(write(ends[1], bytes, sizeof bytes), sizeof bytes);
+    CHECK_OK(weir_context_run(context, NULL));
+    CHECK_EQ(sum.calls, 3);
+    CHECK_CODE(sum.last, WEIR_ECANCELED);
+    CHECK_OK(weir_context_destroy(context));
+    close(ends[1]);
+}
+
+TEST(destruction_ends_it_once)
+{
+    weir_context *context = pooled(2, 8);
+    int ends[2];
+    plain_pair(AF_INET, ends);
+    struct sum sum = {adopted(context, ends[0]), 0, 0, 0, 0};
+    CHECK_OK(weir_stream_read_each(sum.stream, add, &sum));
+    CHECK_OK(weir_context_poll(context, NULL));
+    CHECK_OK(weir_context_destroy(context));
+    CHECK_EQ(sum.calls, 1);
+    CHECK_CODE(sum.last, WEIR_ECANCELED);
+    close(ends[1]);
+}
+
+static void *run(void *context)
+{
+    CHECK_OK(weir_context_run((weir_context *)context, NULL));
+    return NULL;
+}
+
+TEST(four_threads_share_a_small_pool)
+{
+    enum { STREAMS = 8, ROUNDS = 40, CHUNK = 700 };
+    weir_context *context = pooled(2, 100);
+    static struct sum sums[STREAMS];
+    int peers[STREAMS];
+    pthread_t threads[4];
+    for (int i = 0; i < STREAMS; i++) {
+        int ends[2];
+        plain_pair(AF_INET, ends);
+        sums[i] = (struct sum){adopted(context, ends[0]), 0, 0, 0, 0};
+        peers[i] = ends[1];
+        CHECK_OK(weir_stream_read_each(sums[i].stream, add, &sums[i]));
+    }
+    for (int i = 0; i < 4; i++)
+        CHECK_EQ(pthread_create(&threads[i], NULL, run, context), 0);
+    for (size_t round = 0; round < ROUNDS; round++) {
+        unsigned char bytes[CHUNK];
+        for (size_t i = 0; i < CHUNK; i++)
+            bytes[i] = (unsigned char)(round * CHUNK + i);
+        for (int i = 0; i < STREAMS; i++)
+            CHECK_EQ(write(peers[i], bytes, CHUNK), CHUNK);
+    }
+    for (int i = 0; i < STREAMS; i++)
+        close(peers[i]);
+    for (int i = 0; i < 4; i++)
+        CHECK_EQ(pthread_join(threads[i], NULL), 0);
+    for (int i = 0; i < STREAMS; i++) {
+        CHECK_EQ(sums[i].bytes, ROUNDS * CHUNK);
+        CHECK_CODE(sums[i].last, WEIR_EOF);
+    }
+    CHECK_OK(weir_context_destroy(context));
+}
+
+/* ---- weir_context_enter() */
+
+static weir_submission submission(uint32_t kind, void *handle, void *data, uint64_t length, void *user)
+{
+    weir_submission one = {kind, 1, handle, data, length, user};
+    return one;
+}
+
+TEST(a_batch_is_submitted_and_reaped_in_one_call)
+{
+    weir_context *context = pooled(4, 64);
+    int ends[2];
+    plain_pair(AF_INET, ends);
+    weir_stream *stream = adopted(context, ends[0]);
+    weir_timer *timer = new_timer(context);
+    char out[] = "hello", in[8];
+    size_t count = 0;
+    weir_submission batch[8];
+    batch[0] = submission(WEIR_SUBMIT_WRITE, stream, out, 5, &batch[0]);
+    batch[1] = submission(WEIR_SUBMIT_READ_SOME, stream, in, sizeof in, &batch[1]);
+    batch[2] = submission(WEIR_SUBMIT_READ_SOME, stream, in, sizeof in, &batch[2]); /* a second one */
+    batch[3] = submission(WEIR_SUBMIT_POST, NULL, NULL, 0, &batch[3]);
+    batch[4] = submission(WEIR_SUBMIT_TIMER_AFTER, timer, NULL, 0, NULL);
+    batch[5] = submission(WEIR_SUBMIT_TIMER_WAIT, timer, NULL, 0, &batch[5]);
+    batch[6] = submission(99, NULL, NULL, 0, NULL);
+    batch[7] = submission(WEIR_SUBMIT_READ, timer, in, 1, NULL); /* of the wrong type */
+    CHECK_OK(weir_context_enter(context, batch, 8, records, 64, WEIR_FOREVER, &count));
+    int results[8] = {0, 0, WEIR_EBUSY, 0, 0, 0, WEIR_EINVAL, WEIR_EBADF};
+    for (int i = 0; i < 8; i++)
+        CHECK_CODE(batch[i].result, results[i]);
+    while (count < 3) {
+        size_t more = 0;
+        CHECK_OK(weir_context_enter(context, NULL, 0, records + count, 64 - count, WEIR_FOREVER, &more));
+        CHECK(more > 0);
+        count += more;
+    }
+    CHECK_EQ(count, 3);
+    bool seen[8] = {false};
+    for (size_t i = 0; i < count; i++)
+        seen[(weir_submission *)records[i].user - batch] = true;
+    CHECK(seen[0] && seen[3] && seen[5]);
+    char got[8];
+    CHECK_EQ(read(ends[1], got, sizeof got), 5);
+    /* The ping comes back with the next batch, which cancels nothing else. */
+    CHECK_EQ(write(ends[1], "x", 1), 1);
+    CHECK_OK(weir_context_enter(context, NULL, 0, records, 64, WEIR_FOREVER, &count));
+    CHECK_EQ(count, 1);
+    CHECK(records[0].user == &batch[1]);
+    /* A slot is read and given back. */
+    batch[0] = submission(WEIR_SUBMIT_READ_EACH, stream, NULL, 0, &batch[0]);
+    CHECK_EQ(write(ends[1], "yz", 2), 2);
+    CHECK_OK(weir_context_enter(context, batch, 1, records, 64, WEIR_FOREVER, &count));
+    CHECK_EQ(count, 1);
+    CHECK_EQ(records[0].value, 2);
+    CHECK(memcmp(base + records[0].extra, "yz", 2) == 0);
+    batch[0] = submission(WEIR_SUBMIT_RELEASE, NULL, NULL, records[0].extra, NULL);
+    batch[1] = submission(WEIR_SUBMIT_RELEASE, NULL, NULL, records[0].extra, NULL);
+    batch[2] = submission(WEIR_SUBMIT_CANCEL, stream, NULL, 0, NULL);
+    batch[3] = submission(WEIR_SUBMIT_CLOSE, stream, NULL, 0, NULL);
+    batch[4] = submission(WEIR_SUBMIT_CLOSE, stream, NULL, 0, NULL);
+    CHECK_OK(weir_context_enter(context, batch, 5, records, 64, WEIR_FOREVER, &count));
+    CHECK_CODE(batch[0].result, 0);
+    CHECK_CODE(batch[1].result, WEIR_EINVAL);
+    CHECK_CODE(batch[2].result, 0);
+    CHECK_CODE(batch[3].result, 0);
+    CHECK_CODE(batch[4].result, WEIR_EBADF);
+    CHECK_EQ(count, 1);
+    CHECK_CODE(records[0].status, WEIR_ECANCELED);
+    CHECK_OK(weir_context_destroy(context));
+    close(ends[1]);
+}
+
+TEST(a_capacity_of_0_only_submits)
+{
+    weir_context *context = new_context();
+    weir_submission batch[100];
+    size_t count = 7;
+    for (uintptr_t i = 0; i < 100; i++)
+        batch[i] = submission(WEIR_SUBMIT_POST, NULL, NULL, 0, (void *)(i + 1));
+    CHECK_OK(weir_context_enter(context, batch, 100, NULL, 0, 0, &count));
+    CHECK_EQ(count, 0);
+    uintptr_t next = 1;
+    while (next <= 100) {
+        size_t got = reap(context, 30, WEIR_FOREVER);
+        CHECK(got > 0);
+        for (size_t i = 0; i < got; i++)
+            CHECK(records[i].user == (void *)next++);
+    }
+    CHECK_OK(weir_context_destroy(context));
+}
+
+TEST_MAIN()
