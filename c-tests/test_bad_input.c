@@ -7,7 +7,7 @@
 #endif
 
 /* ANY: every type but a context; a stream stands for them. */
-enum { NOTHING, CONTEXT, TIMER, STREAM, ACCEPTOR, STRAND, HANDLES, ANY };
+enum { NOTHING, CONTEXT, TIMER, STREAM, ACCEPTOR, STRAND, HOOK, HANDLES, ANY };
 
 /* A context with one of everything. The stream is connected, the acceptor listens, the timer never expires. */
 struct fixture {
@@ -16,6 +16,7 @@ struct fixture {
     weir_stream *stream, *empty_stream;
     weir_acceptor *acceptor, *empty_acceptor;
     weir_strand *strand;
+    weir_hook *hook;
     int peer;
     struct where where;
 };
@@ -438,6 +439,31 @@ static int call_context_enter(void *handle)
     return weir_context_enter((weir_context *)handle, NULL, 0, records, 2, 1000, OUT(size_t));
 }
 
+static int call_hook_close(void *handle)
+{
+    return weir_hook_close((weir_hook *)handle);
+}
+
+static int call_hook_context(void *handle)
+{
+    return weir_hook_context((weir_hook *)handle, OUT(weir_context *));
+}
+
+static int call_hook_create(void *handle)
+{
+    return weir_hook_create((weir_context *)handle, WEIR_HOOK_CHECK, OUT(weir_hook *));
+}
+
+static int call_hook_start(void *handle)
+{
+    return weir_hook_start((weir_hook *)handle, expected, NULL);
+}
+
+static int call_hook_stop(void *handle)
+{
+    return weir_hook_stop((weir_hook *)handle, OUT(size_t));
+}
+
 static int call_stream_adopt(void *handle)
 {
     return weir_stream_adopt((weir_stream *)handle, 0);
@@ -742,6 +768,11 @@ static const struct row table[] = {
     {"weir_handle_set_strand", ANY, call_handle_set_strand, 0, 0, GONE, false},
     {"weir_handle_set_tag", ANY, call_handle_set_tag, 0, 0, GONE, true},
     {"weir_handle_tag", ANY, call_handle_tag, 0, 0, GONE, false},
+    {"weir_hook_close", HOOK, call_hook_close, 0, 0, GONE, true},
+    {"weir_hook_context", HOOK, call_hook_context, 0, 0, GONE, false},
+    {"weir_hook_create", CONTEXT, call_hook_create, 0, 0, WEIR_ESHUTDOWN, false},
+    {"weir_hook_start", HOOK, call_hook_start, 0, 0, GONE, false},
+    {"weir_hook_stop", HOOK, call_hook_stop, 0, 0, GONE, true},
     {"weir_strand_close", STRAND, call_strand_close, 0, 0, GONE, true},
     {"weir_strand_context", STRAND, call_strand_context, 0, 0, GONE, false},
     {"weir_strand_create", CONTEXT, call_strand_create, 0, 0, WEIR_ESHUTDOWN, false},
@@ -813,13 +844,15 @@ static void make(struct fixture *fixture)
     fixture->acceptor = new_listener(fixture->context, AF_INET, 4, &fixture->where);
     fixture->empty_acceptor = new_acceptor(fixture->context);
     CHECK_OK(weir_strand_create(fixture->context, &fixture->strand));
+    CHECK_OK(weir_hook_create(fixture->context, WEIR_HOOK_CHECK, &fixture->hook));
     target = fixture->where;
 }
 
 static void *handle_of(const struct fixture *fixture, int kind)
 {
     void *handles[HANDLES] = {NULL,           fixture->context,  fixture->timer,
-                              fixture->stream, fixture->acceptor, fixture->strand};
+                              fixture->stream, fixture->acceptor, fixture->strand,
+                              fixture->hook};
     return handles[kind == ANY ? STREAM : kind];
 }
 
@@ -889,6 +922,7 @@ TEST(bad_handles_are_ebadf_in_every_function)
     CHECK_OK(weir_stream_close(dead.stream));
     CHECK_OK(weir_acceptor_close(dead.acceptor));
     CHECK_OK(weir_strand_close(dead.strand));
+    CHECK_OK(weir_hook_close(dead.hook));
     unmake(&dead);
     make(&live); /* which has the slots of the dead ones now, or some of them */
     EACH_ROW(row) {
@@ -958,6 +992,12 @@ static void context_arguments(struct fixture *f)
     EXPECT(context_enter, WEIR_EINVAL, c, NULL, 0, records, 2, 0, NULL);
     EXPECT(context_pool_release, WEIR_EINVAL, c, 1);
     EXPECT(context_pool_release, WEIR_EINVAL, c, UINT64_MAX);
+    EXPECT(hook_create, WEIR_EINVAL, c, WEIR_HOOK_CHECK, NULL);
+    EXPECT(hook_create, WEIR_EINVAL, c, 0, OUT(weir_hook *));
+    EXPECT(hook_create, WEIR_EINVAL, c, 4, OUT(weir_hook *));
+    EXPECT(hook_start, WEIR_EINVAL, f->hook, NULL, f);
+    EXPECT(hook_context, WEIR_EINVAL, f->hook, NULL);
+    EXPECT(handle_set_strand, WEIR_EINVAL, f->hook, f->strand);
     EXPECT(strand_create, WEIR_EINVAL, c, NULL);
     EXPECT(timer_create, WEIR_EINVAL, c, NULL);
     EXPECT(stream_create, WEIR_EINVAL, c, NULL);

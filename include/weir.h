@@ -109,6 +109,11 @@ typedef struct weir_acceptor weir_acceptor;
 typedef struct weir_context weir_context;
 
 /**
+ * A turn hook. Made by weir_hook_create().
+ */
+typedef struct weir_hook weir_hook;
+
+/**
  * A strand. Made by weir_strand_create().
  */
 typedef struct weir_strand weir_strand;
@@ -230,7 +235,7 @@ int weir_handle_tag(void *handle, uint64_t *tag);
  * strand. The handle must have nothing pending.
  *
  * Errors: WEIR_EBADF (either handle), WEIR_EBUSY (something is pending), WEIR_EINVAL (a strand of another
- * context, or `handle` is a strand itself).
+ * context, or `handle` is a strand or a hook).
  *
  * Thread: any; never blocks.
  */
@@ -654,6 +659,75 @@ int weir_strand_dispatch(weir_strand *strand, weir_callback callback, void *user
  * Thread: any; never blocks.
  */
 int weir_strand_running_in_this_thread(weir_strand *strand);
+
+/* ---- hook ------------------------------------------------------------------------------------ */
+
+/**
+ * Before the context asks the kernel. What the hook posts or arms is seen before the context blocks.
+ */
+#define WEIR_HOOK_PREPARE 1
+
+/**
+ * After what the kernel told has been served.
+ */
+#define WEIR_HOOK_CHECK 2
+
+/**
+ * In each turn that finds nothing else to do. While one is started the context does not block.
+ */
+#define WEIR_HOOK_IDLE 3
+
+/**
+ * Makes a hook of a context: a function that is called once in each turn (a turn is one question to the
+ * kernel). `when` is one of WEIR_HOOK_...; see weir_context_defer() for the end of one turn only. End it
+ * with weir_hook_close().
+ *
+ * Errors: WEIR_EBADF, WEIR_EINVAL (`when`; `out` is NULL), WEIR_ENOMEM, WEIR_ESHUTDOWN.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_hook_create(weir_context *context, int when, weir_hook **out);
+
+/**
+ * Ends a hook, as weir_hook_stop() does, and its handle.
+ *
+ * Errors: WEIR_EBADF.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_hook_close(weir_hook *hook);
+
+/**
+ * The context that the hook belongs to.
+ *
+ * Errors: WEIR_EBADF, WEIR_EINVAL (`out` is NULL).
+ *
+ * Thread: any; never blocks.
+ */
+int weir_hook_context(weir_hook *hook, weir_context **out);
+
+/**
+ * Has the function called with 0 in each turn from now on, and once, at last, with WEIR_ECANCELED after stop,
+ * close or destruction. Its calls never overlap. Hooks of one kind are called in the order in which they
+ * were started. A hook keeps no run function going, and goes through no strand.
+ *
+ * Errors: WEIR_EBADF, WEIR_EINVAL (`callback` is NULL: a hook gives no records), WEIR_EBUSY (it is started, or its
+ * last WEIR_ECANCELED is not delivered yet), WEIR_ESHUTDOWN.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_hook_start(weir_hook *hook,
+                    weir_callback callback,
+                    void *user);
+
+/**
+ * Ends the calls with WEIR_ECANCELED. `count`, which may be NULL, receives 0 or 1.
+ *
+ * Errors: WEIR_EBADF.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_hook_stop(weir_hook *hook, size_t *count);
 
 /* ---- record ---------------------------------------------------------------------------------- */
 

@@ -1,6 +1,7 @@
 //! Handles and callbacks: the types that every section of the header uses.
 
 use crate::sched::frame::Caller;
+use crate::sched::hooks::KIND_HOOK;
 use crate::sched::scheduler::{KIND_CONTEXT, Pinned, Scheduler};
 use crate::sched::strand::KIND_STRAND;
 use crate::sched::table::Token;
@@ -33,6 +34,11 @@ pub struct weir_timer {
 
 /// A strand. Made by weir_strand_create().
 pub struct weir_strand {
+    _opaque: [u8; 0],
+}
+
+/// A turn hook. Made by weir_hook_create().
+pub struct weir_hook {
     _opaque: [u8; 0],
 }
 
@@ -142,6 +148,11 @@ pub(super) fn timer(pointer: *const weir_timer) -> Result<Token, Errno> {
 #[inline]
 pub(super) fn strand(pointer: *const weir_strand) -> Result<Token, Errno> {
     token(pointer, KIND_STRAND)
+}
+
+#[inline]
+pub(super) fn hook(pointer: *const weir_hook) -> Result<Token, Errno> {
+    token(pointer, KIND_HOOK)
 }
 
 /// A handle of any kind.
@@ -334,7 +345,7 @@ pub unsafe extern "C" fn weir_handle_tag(handle: *mut c_void, tag: *mut u64) -> 
 /// strand. The handle must have nothing pending.
 ///
 /// Errors: WEIR_EBADF (either handle), WEIR_EBUSY (something is pending), WEIR_EINVAL (a strand of another
-/// context, or `handle` is a strand itself).
+/// context, or `handle` is a strand or a hook).
 ///
 /// Thread: any; never blocks.
 #[unsafe(no_mangle)]

@@ -15,6 +15,7 @@ pub mod context;
 pub mod enter;
 pub mod error;
 pub mod handle;
+pub mod hook;
 pub mod option;
 pub mod pool;
 pub mod record;

@@ -10,6 +10,7 @@ pub mod call;
 pub mod completion;
 pub mod descriptor;
 pub mod frame;
+pub mod hooks;
 pub mod inbox;
 pub mod member;
 mod near_heap;

@@ -10,6 +10,7 @@
 //! the two sees the other. The word "sleeper" covers waiters, a blocking reactor and an embedding host.
 
 use super::biased_lock::{Bias, BiasedLock, Guard};
+use super::hooks::{Hook, HookList, When};
 use super::inbox::{Inbox, Tag};
 use super::op::{Op, OpQueue};
 use super::sync::{AtomicBool, AtomicI64, AtomicUsize, Condvar, Ordering};
@@ -204,6 +205,9 @@ pub struct Shared {
     deferred: OpQueue,
     /// Complete, and waiting for a thread that reaps.
     held: OpQueue,
+    hooks: HookList,
+    /// The hooks before the next turn were queued.
+    prepared: bool,
     /// Threads inside that reap.
     reapers: usize,
     /// The deferred ops of this turn were let go; those deferred since wait for the next one.
@@ -255,6 +259,8 @@ impl RunQueue {
                 queue: OpQueue::new(),
                 deferred: OpQueue::new(),
                 held: OpQueue::new(),
+                hooks: HookList::new(),
+                prepared: false,
                 reapers: 0,
                 deferred_released: false,
                 wakeup: Wakeup::default(),
@@ -599,7 +605,11 @@ impl RunQueue {
                 return None;
             }
         }
-        let mut block = !more && !stay.expired();
+        if !std::mem::replace(&mut shared.prepared, true) && self.queue_hooks(shared, more) {
+            shared.queue.push(self.sentinel.as_ptr());
+            return None;
+        }
+        let mut block = !more && !stay.expired() && !shared.hooks.has(When::Idle);
         if block {
             self.sleepers.fetch_add(1, Ordering::SeqCst);
             if !cfg!(weir_mutant_h02_late) && !self.inbox.is_empty() {
@@ -611,12 +621,34 @@ impl RunQueue {
         shared.role = if block { Role::Blocking } else { Role::Turning };
         shared.interrupted &= cfg!(weir_mutant_h02_clear);
         shared.deferred_released = false;
+        shared.prepared = false;
         shared.pace.visit();
         stay.turned.set(true);
         if !shared.queue.is_empty() {
             self.wake_one(shared, interrupt);
         }
         Some(Step::Turn { block })
+    }
+
+    /// Queues the hooks that come before a turn; false when there are none.
+    fn queue_hooks(&self, shared: &Shared, more: bool) -> bool {
+        if !more {
+            shared.hooks.queue(When::Idle, &shared.queue);
+        }
+        shared.hooks.queue(When::Prepare, &shared.queue);
+        shared.hooks.has(When::Prepare) || (!more && shared.hooks.has(When::Idle))
+    }
+
+    /// Has a hook queued in each turn. A turn in progress is interrupted.
+    pub fn add_hook(&self, when: When, hook: &'static Hook, interrupt: impl FnOnce()) {
+        let mut shared = self.shared.lock();
+        shared.hooks.add(when, hook);
+        self.wake_reactor(&mut shared, interrupt);
+    }
+
+    /// Ends that.
+    pub fn remove_hook(&self, when: When, hook: &'static Hook) {
+        self.shared.lock().hooks.remove(when, hook);
     }
 
     /// The role, for the thread that was told to make a turn.
@@ -633,6 +665,7 @@ impl RunQueue {
         shared.role = Role::Queued;
         shared.interrupted &= cfg!(weir_mutant_h02_clear);
         shared.queue.append(ready);
+        shared.hooks.queue(When::Check, &shared.queue);
         shared.queue.push(self.sentinel.as_ptr());
     }
 
@@ -794,6 +827,7 @@ impl RunQueue {
         shared.interrupted = false;
         shared.stopped = false;
         shared.ran_dry = false;
+        shared.prepared = false;
         shared.ending = false;
         self.halted.store(false, Ordering::Relaxed);
         self.embedded.store(false, Ordering::Relaxed);

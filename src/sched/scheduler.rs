@@ -6,6 +6,7 @@ use super::buffers::{Buffers, Shape};
 use super::call::{free_call, new_call, run_post};
 use super::completion::{Sink, StatusFn, call_now};
 use super::frame::{Caller, Frame};
+use super::hooks::{Hook, When};
 use super::inbox::Tag;
 use super::member::{Member, Members};
 use super::op::{Op, OpQueue};
@@ -292,6 +293,16 @@ impl Scheduler {
             Some(frame) => frame.private.push(op),
             None => self.post_from_outside(op),
         }
+    }
+
+    /// Has a hook queued in each turn.
+    pub fn add_hook(&self, when: When, hook: &'static Hook) {
+        self.run_queue.add_hook(when, hook, || self.reactor().interrupt());
+    }
+
+    /// Ends that.
+    pub fn remove_hook(&self, when: When, hook: &'static Hook) {
+        self.run_queue.remove_hook(when, hook);
     }
 
     /// Keeps an op whose record this thread can't take for one that reaps.

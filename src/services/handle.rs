@@ -3,6 +3,7 @@
 use super::kind;
 use crate::sched::descriptor::Descriptor;
 use crate::sched::frame::Caller;
+use crate::sched::hooks::{Hook, KIND_HOOK};
 use crate::sched::member::Member;
 use crate::sched::scheduler::Scheduler;
 use crate::sched::strand::{KIND_STRAND, Strand};
@@ -36,6 +37,11 @@ fn with<T>(token: Token, work: impl FnOnce(Held) -> Result<T, Errno>) -> Result<
             let (member, pending) = (locked.member(), locked.pending());
             work(Held { sched: locked.sched, member, pending })
         }
+        KIND_HOOK => {
+            let locked = Hook::lock(token)?;
+            let (member, pending) = (locked.member(), locked.pending());
+            work(Held { sched: locked.sched, member, pending })
+        }
         _ => Err(Errno::BADF),
     }
 }
@@ -46,6 +52,7 @@ pub fn close(caller: &Caller, token: Token) -> Result<(), Errno> {
         kind::STREAM | kind::ACCEPTOR => Descriptor::lock(token)?.close(caller),
         KIND_TIMER => Timer::lock(token)?.close(caller),
         KIND_STRAND => Strand::lock(token)?.close(),
+        KIND_HOOK => Hook::lock(token)?.close(caller),
         _ => return Err(Errno::BADF),
     }
     Ok(())
@@ -61,6 +68,7 @@ pub fn cancel(caller: &Caller, token: Token) -> Result<usize, Errno> {
         }
         // What is posted to a strand can't be taken back.
         KIND_STRAND => Strand::lock(token).map(|_| 0)?,
+        KIND_HOOK => Hook::lock(token)?.stop(caller),
         _ => return Err(Errno::BADF),
     })
 }
@@ -98,7 +106,7 @@ pub fn tag(token: Token) -> Result<u64, Errno> {
 /// Binds an idle handle to a strand of its context, or frees it of its strand.
 pub fn bind(token: Token, strand: Option<Token>) -> Result<(), Errno> {
     with(token, |held| {
-        if token.kind() == KIND_STRAND {
+        if matches!(token.kind(), KIND_STRAND | KIND_HOOK) {
             return Err(Errno::INVAL);
         }
         // What is queued was queued under the old binding.
