@@ -87,6 +87,7 @@ static union {
 static socklen_t out_length;
 static char buffer[64];
 static weir_record records[2];
+static weir_stats stats = {.struct_size = sizeof(weir_stats)};
 static struct iovec vectors[2] = {{buffer, 3}, {buffer + 3, 5}};
 static struct where target; /* of connects and binds */
 static const int one = 1;
@@ -464,6 +465,22 @@ static int call_hook_stop(void *handle)
     return weir_hook_stop((weir_hook *)handle, OUT(size_t));
 }
 
+static int call_context_stats(void *handle)
+{
+    return weir_context_stats((weir_context *)handle, &stats);
+}
+
+static int call_context_report(void *handle)
+{
+    return weir_context_report((weir_context *)handle, NULL, 0, OUT(size_t));
+}
+
+static int call_handle_type_name(void *handle)
+{
+    (void)handle;
+    return weir_handle_type_name(NULL) != NULL;
+}
+
 static int call_stream_adopt(void *handle)
 {
     return weir_stream_adopt((weir_stream *)handle, 0);
@@ -747,12 +764,14 @@ static const struct row table[] = {
     {"weir_context_pool_release", CONTEXT, call_context_pool_release, WEIR_EINVAL, WEIR_EINVAL, WEIR_EINVAL, false},
     {"weir_context_post", CONTEXT, call_context_post, 0, 0, WEIR_ESHUTDOWN, true},
     {"weir_context_reap", CONTEXT, call_context_reap, 0, 0, WEIR_ESHUTDOWN, false},
+    {"weir_context_report", CONTEXT, call_context_report, 0, 0, 0, false},
     {"weir_context_restart", CONTEXT, call_context_restart, 0, 0, WEIR_ESHUTDOWN, true},
     {"weir_context_run", CONTEXT, call_context_run, 0, 0, WEIR_ESHUTDOWN, true},
     {"weir_context_run_for", CONTEXT, call_context_run_for, 0, 0, WEIR_ESHUTDOWN, false},
     {"weir_context_run_one", CONTEXT, call_context_run_one, 0, 0, WEIR_ESHUTDOWN, true},
     {"weir_context_run_until", CONTEXT, call_context_run_until, 0, 0, WEIR_ESHUTDOWN, false},
     {"weir_context_running_in_this_thread", CONTEXT, call_context_running_in_this_thread, 1, 0, 1, true},
+    {"weir_context_stats", CONTEXT, call_context_stats, 0, 0, 0, false},
     {"weir_context_stop", CONTEXT, call_context_stop, 0, 0, 0, true},
     {"weir_context_stopped", CONTEXT, call_context_stopped, 0, 1, 1, true},
     {"weir_context_wait_one", CONTEXT, call_context_wait_one, 0, 0, WEIR_ESHUTDOWN, false},
@@ -768,6 +787,7 @@ static const struct row table[] = {
     {"weir_handle_set_strand", ANY, call_handle_set_strand, 0, 0, GONE, false},
     {"weir_handle_set_tag", ANY, call_handle_set_tag, 0, 0, GONE, true},
     {"weir_handle_tag", ANY, call_handle_tag, 0, 0, GONE, false},
+    {"weir_handle_type_name", NOTHING, call_handle_type_name, 0, 0, 0, true},
     {"weir_hook_close", HOOK, call_hook_close, 0, 0, GONE, true},
     {"weir_hook_context", HOOK, call_hook_context, 0, 0, GONE, false},
     {"weir_hook_create", CONTEXT, call_hook_create, 0, 0, WEIR_ESHUTDOWN, false},
@@ -998,6 +1018,11 @@ static void context_arguments(struct fixture *f)
     EXPECT(hook_start, WEIR_EINVAL, f->hook, NULL, f);
     EXPECT(hook_context, WEIR_EINVAL, f->hook, NULL);
     EXPECT(handle_set_strand, WEIR_EINVAL, f->hook, f->strand);
+    weir_stats too_small = {sizeof(size_t), 0};
+    EXPECT(context_stats, WEIR_EINVAL, c, NULL);
+    EXPECT(context_stats, WEIR_EINVAL, c, &too_small);
+    EXPECT(context_report, WEIR_EINVAL, c, NULL, 1, OUT(size_t));
+    EXPECT(context_report, WEIR_EINVAL, c, NULL, 0, NULL);
     EXPECT(strand_create, WEIR_EINVAL, c, NULL);
     EXPECT(timer_create, WEIR_EINVAL, c, NULL);
     EXPECT(stream_create, WEIR_EINVAL, c, NULL);
@@ -1332,7 +1357,7 @@ TEST(context_options_are_checked)
     for (int bit = 0; bit < 32; bit++) {
         options = good;
         options.flags = 1u << bit;
-        bool known = options.flags == WEIR_CONTEXT_MANUAL_CLOCK || options.flags == WEIR_CONTEXT_NO_INLINE;
+        bool known = bit < 3; /* manual clock, no inline, measure */
         check_options(&options, known ? 0 : WEIR_EINVAL);
     }
     options = good;

@@ -327,6 +327,55 @@ const char *weir_error_name(int code);
 #define WEIR_CONTEXT_NO_INLINE 2
 
 /**
+ * Option flag: callbacks are timed and transfers counted, for weir_context_stats(). It costs two looks at the
+ * clock for each callback.
+ */
+#define WEIR_CONTEXT_MEASURE 4
+
+/**
+ * Log level: something that the program should mend.
+ */
+#define WEIR_LOG_WARNING 1
+
+/**
+ * Log level: a handle that is open when its context is destroyed.
+ */
+#define WEIR_LOG_LEAK 2
+
+/**
+ * A callback that ran longer than the context's stall limit. Valid during the call only.
+ */
+typedef struct weir_stall {
+    /**
+     * The handle whose callback it was; NULL for a posted function and for a wait of a timer.
+     */
+    void *handle;
+    /**
+     * How long it ran, in nanoseconds.
+     */
+    int64_t duration_ns;
+    /**
+     * The pointer that the callback was called with.
+     */
+    void *user;
+    /**
+     * The name of the handle when the callback began; empty where it has none.
+     */
+    const char *name;
+} weir_stall;
+
+/**
+ * Called right after the callback that it tells of, on the same thread.
+ */
+typedef void (*weir_stall_callback)(const weir_stall *stall, void *user);
+
+/**
+ * Receives a line of text, without a newline, valid during the call only. Called on threads that are inside a run
+ * function or weir_context_destroy() of the context, with no lock held; it may call every function.
+ */
+typedef void (*weir_log_callback)(int level, const char *text, void *user);
+
+/**
  * How a context is made. Set everything to 0 and struct_size to sizeof(weir_context_options); 0 stands
  * for the default everywhere. A struct_size larger than the library knows is accepted if the rest is 0.
  */
@@ -376,6 +425,28 @@ typedef struct weir_context_options {
      * Bytes of each; default 4096, at most 16777216.
      */
     uint32_t pool_slot_size;
+    /**
+     * A callback that runs longer than this, in nanoseconds, is reported to `stall`; 0: none is. With a limit
+     * callbacks are timed as with WEIR_CONTEXT_MEASURE.
+     */
+    int64_t stall_limit_ns;
+    /**
+     * See there; may be NULL.
+     */
+    weir_stall_callback stall;
+    /**
+     * For `stall`.
+     */
+    void *stall_user;
+    /**
+     * Receives what the program should know: leaks at destruction, a lack of file descriptors. May be NULL; the
+     * library prints nothing by itself.
+     */
+    weir_log_callback log;
+    /**
+     * For `log`.
+     */
+    void *log_user;
 } weir_context_options;
 
 /**
@@ -1858,6 +1929,148 @@ int weir_context_enter(weir_context *context,
                        size_t capacity,
                        int64_t timeout_ns,
                        size_t *count);
+
+/* ---- report ---------------------------------------------------------------------------------- */
+
+/**
+ * What a context has done since it was made. Set struct_size to sizeof(weir_stats); what the library knows beyond
+ * that is left out. Numbers of things that happen meanwhile may be a turn old.
+ */
+typedef struct weir_stats {
+    /**
+     * sizeof(weir_stats).
+     */
+    size_t struct_size;
+    /**
+     * Questions to the kernel: calls of epoll_wait.
+     */
+    uint64_t turns;
+    /**
+     * Events that it told of.
+     */
+    uint64_t events;
+    /**
+     * Callbacks called.
+     */
+    uint64_t callbacks;
+    /**
+     * Completions served right after the callback that began them, without a visit to the queue.
+     */
+    uint64_t inline_completions;
+    /**
+     * Threads woken from their wait beside the reactor.
+     */
+    uint64_t wakeups;
+    /**
+     * Writes to the eventfd that wakes the reactor or the host.
+     */
+    uint64_t interrupts;
+    /**
+     * Calls of timerfd_settime.
+     */
+    uint64_t timer_arms;
+    /**
+     * Calls of epoll_ctl.
+     */
+    uint64_t epoll_ctls;
+    /**
+     * System calls that tried to read, receive, accept or look for readability; with WEIR_CONTEXT_MEASURE.
+     */
+    uint64_t reads;
+    /**
+     * System calls that tried to write, send, connect or look for writability; with WEIR_CONTEXT_MEASURE.
+     */
+    uint64_t writes;
+    /**
+     * Timers that fired.
+     */
+    uint64_t timers_fired;
+    /**
+     * How much later than due their turn came, in nanoseconds: the sum ...
+     */
+    uint64_t timer_lateness_sum_ns;
+    /**
+     * ... and the most.
+     */
+    uint64_t timer_lateness_max_ns;
+    /**
+     * The longest callback, in nanoseconds; with WEIR_CONTEXT_MEASURE or a stall limit.
+     */
+    uint64_t longest_callback_ns;
+    /**
+     * Callbacks that ran longer than the stall limit.
+     */
+    uint64_t stalls;
+    /**
+     * What is queued to run now.
+     */
+    uint64_t queue_length;
+    /**
+     * Records that wait to be reaped.
+     */
+    uint64_t records_waiting;
+    /**
+     * Operations pending and work begun: what keeps run going.
+     */
+    uint64_t work;
+} weir_stats;
+
+/**
+ * One handle in a report.
+ */
+typedef struct weir_report_line {
+    /**
+     * The handle.
+     */
+    void *handle;
+    /**
+     * The name of its type: "stream", "timer" and so on. Static.
+     */
+    const char *type_name;
+    /**
+     * Nanoseconds since it was made, in steps of some milliseconds.
+     */
+    int64_t age_ns;
+    /**
+     * Operations pending on it.
+     */
+    size_t pending;
+    /**
+     * Its name, cut short where it does not fit; empty where it has none.
+     */
+    char name[64];
+} weir_report_line;
+
+/**
+ * Tells what the context has done. `stats->struct_size` says how much of it is wanted.
+ *
+ * Errors: WEIR_EBADF, WEIR_EINVAL (`stats` is NULL, or its struct_size is smaller than its first two fields).
+ *
+ * Thread: any; never blocks.
+ */
+int weir_context_stats(weir_context *context, weir_stats *stats);
+
+/**
+ * Tells of every handle that is open in the context, oldest first: up to `capacity` lines. `count` receives how many
+ * are open, which may be more. With a log function in its options a context tells the same by itself
+ * when it is destroyed.
+ *
+ * Errors: WEIR_EBADF, WEIR_EINVAL (`lines` is NULL with a capacity; `count` is NULL), WEIR_ENOMEM.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_context_report(weir_context *context,
+                        weir_report_line *lines,
+                        size_t capacity,
+                        size_t *count);
+
+/**
+ * The name of a handle's type: "stream", "timer" and so on; NULL for what is no handle of any type. Whether the
+ * handle is alive does not matter.
+ *
+ * Thread: any; never blocks.
+ */
+const char *weir_handle_type_name(void *handle);
 
 #ifdef __cplusplus
 }

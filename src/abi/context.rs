@@ -6,13 +6,15 @@ use super::handle::{
 };
 use crate::sched::budget::Limits;
 use crate::sched::buffers::Shape;
+use crate::sched::completion::{Stall, StallFn};
 use crate::sched::frame::Caller;
 use crate::sched::run_queue::Limit;
 use crate::sched::scheduler::{Count, Options, Scheduler};
+use crate::services::report;
 use crate::sys::clock;
 use crate::sys::errno::Errno;
-use libc::{c_int, c_void};
-use std::mem::size_of;
+use libc::{c_char, c_int, c_void};
+use std::mem::{offset_of, size_of, transmute};
 use std::time::{Duration, Instant};
 
 /// "Never", or "no limit": for every number of nanoseconds in this header.
@@ -22,6 +24,37 @@ pub const WEIR_FOREVER: i64 = i64::MAX;
 pub const WEIR_CONTEXT_MANUAL_CLOCK: u32 = 1;
 /// Option flag: no completion is served inline; all go through the queue.
 pub const WEIR_CONTEXT_NO_INLINE: u32 = 2;
+
+/// Option flag: callbacks are timed and transfers counted, for weir_context_stats(). It costs two looks at the
+/// clock for each callback.
+pub const WEIR_CONTEXT_MEASURE: u32 = 4;
+
+/// Log level: something that the program should mend.
+pub const WEIR_LOG_WARNING: c_int = 1;
+/// Log level: a handle that is open when its context is destroyed.
+pub const WEIR_LOG_LEAK: c_int = 2;
+
+/// Receives a line of text, without a newline, valid during the call only. Called on threads that are inside a run
+/// function or weir_context_destroy() of the context, with no lock held; it may call every function.
+pub type weir_log_callback =
+    Option<unsafe extern "C-unwind" fn(level: c_int, text: *const c_char, user: *mut c_void)>;
+
+/// A callback that ran longer than the context's stall limit. Valid during the call only.
+#[repr(C)]
+pub struct weir_stall {
+    /// The handle whose callback it was; NULL for a posted function and for a wait of a timer.
+    pub handle: *mut c_void,
+    /// How long it ran, in nanoseconds.
+    pub duration_ns: i64,
+    /// The pointer that the callback was called with.
+    pub user: *mut c_void,
+    /// The name of the handle when the callback began; empty where it has none.
+    pub name: *const c_char,
+}
+
+/// Called right after the callback that it tells of, on the same thread.
+pub type weir_stall_callback =
+    Option<unsafe extern "C-unwind" fn(stall: *const weir_stall, user: *mut c_void)>;
 
 /// How a context is made. Set everything to 0 and struct_size to sizeof(weir_context_options); 0 stands
 /// for the default everywhere. A struct_size larger than the library knows is accepted if the rest is 0.
@@ -52,6 +85,18 @@ pub struct weir_context_options {
     pub pool_slots: u32,
     /// Bytes of each; default 4096, at most 16777216.
     pub pool_slot_size: u32,
+    /// A callback that runs longer than this, in nanoseconds, is reported to `stall`; 0: none is. With a limit
+    /// callbacks are timed as with WEIR_CONTEXT_MEASURE.
+    pub stall_limit_ns: i64,
+    /// See there; may be NULL.
+    pub stall: weir_stall_callback,
+    /// For `stall`.
+    pub stall_user: *mut c_void,
+    /// Receives what the program should know: leaks at destruction, a lack of file descriptors. May be NULL; the
+    /// library prints nothing by itself.
+    pub log: weir_log_callback,
+    /// For `log`.
+    pub log_user: *mut c_void,
 }
 
 const MAX_BUDGET: u32 = 65_535;
@@ -60,6 +105,17 @@ const MAX_POOL_SLOTS: u32 = 65_536;
 const MAX_POOL_SLOT_SIZE: u32 = 1 << 24;
 const MAX_SLACK: i64 = 1_000_000_000;
 const DEFAULT_SLACK: i64 = 50_000;
+
+type StallArgument = unsafe extern "C-unwind" fn(*const weir_stall, *mut c_void);
+
+const _: () = assert!(
+    size_of::<weir_stall>() == size_of::<Stall>()
+        && offset_of!(weir_stall, handle) == offset_of!(Stall, handle)
+        && offset_of!(weir_stall, duration_ns) == offset_of!(Stall, duration)
+        && offset_of!(weir_stall, user) == offset_of!(Stall, user)
+        && offset_of!(weir_stall, name) == offset_of!(Stall, name)
+        && size_of::<*mut c_void>() == size_of::<u64>()
+);
 
 /// The options as given, or the defaults.
 ///
@@ -77,6 +133,11 @@ unsafe fn resolve_options(options: *const weir_context_options) -> Result<Option
         timer_slack_ns: 0,
         pool_slots: 0,
         pool_slot_size: 0,
+        stall_limit_ns: 0,
+        stall: None,
+        stall_user: std::ptr::null_mut(),
+        log: None,
+        log_user: std::ptr::null_mut(),
     };
     let mut given = zero;
     if !options.is_null() {
@@ -103,7 +164,7 @@ unsafe fn resolve_options(options: *const weir_context_options) -> Result<Option
         unassisted: or(given.inline_budget_unassisted, 4),
     };
     let max_events = or(given.max_events, 128);
-    let flags = WEIR_CONTEXT_MANUAL_CLOCK | WEIR_CONTEXT_NO_INLINE;
+    let flags = WEIR_CONTEXT_MANUAL_CLOCK | WEIR_CONTEXT_NO_INLINE | WEIR_CONTEXT_MEASURE;
     if given.flags & !flags != 0
         || budget.initial > MAX_BUDGET
         || budget.max > MAX_BUDGET
@@ -111,6 +172,7 @@ unsafe fn resolve_options(options: *const weir_context_options) -> Result<Option
         || budget.max < budget.initial
         || max_events > MAX_EVENTS
         || !(0..=MAX_SLACK).contains(&given.timer_slack_ns)
+        || given.stall_limit_ns < 0
         || given.pool_slots > MAX_POOL_SLOTS
         || given.pool_slot_size > MAX_POOL_SLOT_SIZE
     {
@@ -121,8 +183,14 @@ unsafe fn resolve_options(options: *const weir_context_options) -> Result<Option
     }
     let pool =
         Shape { slots: or(given.pool_slots, 256), slot_size: or(given.pool_slot_size, 4096) };
+    // SAFETY: the types differ in the struct's declaration only, which is checked below.
+    let stall = given.stall.map(|stall| unsafe { transmute::<StallArgument, StallFn>(stall) });
     Ok(Options {
         pool,
+        measures: given.flags & WEIR_CONTEXT_MEASURE != 0 || given.stall_limit_ns > 0,
+        stall_limit: given.stall_limit_ns,
+        stall: stall.map(|stall| (stall, given.stall_user)),
+        log: given.log.map(|log| (log, given.log_user)),
         many_threads: given.thread_hint > 1,
         manual_clock: given.flags & WEIR_CONTEXT_MANUAL_CLOCK != 0,
         budget,
@@ -158,7 +226,10 @@ pub unsafe extern "C" fn weir_context_create(
 #[unsafe(no_mangle)]
 pub extern "C" fn weir_context_destroy(context: *mut weir_context) -> c_int {
     let caller = Caller::current();
-    code(self::context(&caller, context).and_then(|pinned| Scheduler::destroy(pinned, &caller)))
+    code(
+        self::context(&caller, context)
+            .and_then(|pinned| Scheduler::destroy(pinned, &caller, report::log_leaks)),
+    )
 }
 
 fn run(context: *const weir_context, limit: Limit, how_many: Count) -> Result<usize, Errno> {

@@ -19,6 +19,7 @@ pub mod hook;
 pub mod option;
 pub mod pool;
 pub mod record;
+pub mod report;
 pub mod strand;
 pub mod stream;
 pub mod timer;

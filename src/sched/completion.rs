@@ -10,10 +10,13 @@
 #![allow(unsafe_code, reason = "calls the functions that the user gave")]
 #![allow(clippy::not_unsafe_ptr_arg_deref, reason = "pointers are handed on, not followed")]
 
-use super::frame::Frame;
+use super::frame::{Frame, Subject};
 use super::op::Op;
+use super::stats;
+use crate::sys::clock;
 use libc::{c_int, c_void, sockaddr, socklen_t};
 use std::cell::Cell;
+use std::ffi::CStr;
 use std::ptr::{self, NonNull};
 
 /// `weir_callback`.
@@ -187,36 +190,104 @@ fn hold_record_back(frame: &Frame, op: NonNull<Op>) -> bool {
 /// Calls a function with a status.
 #[inline]
 pub fn deliver_status(frame: &Frame, callback: StatusFn, status: c_int, user: *mut c_void) {
-    frame.delivered.set(frame.delivered.get() + 1);
     // SAFETY: the user promised a function of this type that may be called with this pointer.
-    unsafe { callback(status, user) }
+    call(frame, user, || unsafe { callback(status, user) });
 }
 
 /// Calls a function of whichever kind, or writes the record. False when it was a record that nobody takes.
 #[inline]
 pub fn deliver(frame: &Frame, callback: Callback, what: Delivery, user: *mut c_void) -> bool {
     let status = what.status;
-    frame.delivered.set(frame.delivered.get() + 1);
+    if let Callback::Record(kind) = callback {
+        return deliver_record(frame, kind, what, user);
+    }
     // SAFETY: as in `deliver_status`; the sizes of the numbers are those that the kinds have.
-    unsafe {
+    call(frame, user, || unsafe {
         match callback {
             Callback::Status(callback) => callback(status, user),
             Callback::Io(callback) => callback(status, what.value as usize, user),
             Callback::Value(callback) => callback(status, what.value as c_int, user),
             Callback::Result(callback) => callback(status, as_pointer(what.value), user),
             Callback::Accept(callback) => {
-                callback(status, as_pointer(what.value), what.address.0, what.address.1, user)
+                callback(status, as_pointer(what.value), what.address.0, what.address.1, user);
             }
             Callback::Buffer(callback) => {
                 callback(status, what.buffer.0, what.value as usize, user);
             }
-            Callback::Record(kind) => {
-                frame.delivered.set(frame.delivered.get() - 1);
-                return deliver_record(frame, kind, what, user);
-            }
+            Callback::Record(_) => {}
         }
-    }
+    });
     true
+}
+
+#[inline]
+fn call(frame: &Frame, user: *mut c_void, callback: impl FnOnce()) {
+    frame.delivered.set(frame.delivered.get() + 1);
+    if frame.measures {
+        measured(frame, user, callback);
+    } else {
+        callback();
+    }
+}
+
+/// Calls back and looks at the clock before and after.
+#[inline(never)]
+fn measured(frame: &Frame, user: *mut c_void, callback: impl FnOnce()) {
+    let subject = frame.subject.replace(Subject::NONE);
+    let mut name = [0; STALL_NAME];
+    if let Some(member) = subject.member {
+        // Before the call, which may close the handle.
+        frame.sched.members.copy_name(member, &mut name);
+    }
+    let began = clock::monotonic();
+    callback();
+    let took = clock::monotonic().saturating_sub(began);
+    let stats = &frame.sched.reactor().stats;
+    stats::keep_max(&stats.longest, u64::try_from(took).unwrap_or(0));
+    let options = frame.sched.options();
+    if options.stall_limit == 0 || took < options.stall_limit {
+        return;
+    }
+    stats::add(&stats.stalls, 1);
+    if let Some((callback, context)) = options.stall {
+        let stall = Stall { handle: subject.token, duration: took, user, name: name.as_ptr() };
+        // SAFETY: as in `deliver_status`.
+        unsafe { callback(&raw const stall, context) }
+    }
+}
+
+/// Bytes of a name in a stall report, the last of which is 0.
+pub const STALL_NAME: usize = 64;
+
+/// `weir_stall` in the header.
+#[repr(C)]
+pub struct Stall {
+    /// The handle, or 0.
+    pub handle: u64,
+    /// Nanoseconds.
+    pub duration: i64,
+    /// The callback's own pointer.
+    pub user: *mut c_void,
+    /// The handle's name.
+    pub name: *const u8,
+}
+
+/// `weir_stall_callback`.
+pub type StallFn = unsafe extern "C-unwind" fn(*const Stall, *mut c_void);
+/// `weir_log_callback`.
+pub type LogFn = unsafe extern "C-unwind" fn(c_int, *const libc::c_char, *mut c_void);
+
+/// Something that the program should mend.
+pub const LOG_WARNING: c_int = 1;
+/// A handle that was open when its context was destroyed.
+pub const LOG_LEAK: c_int = 2;
+
+/// Gives the user's log function a line.
+pub fn log(log: Option<(LogFn, *mut c_void)>, level: c_int, text: &CStr) {
+    if let Some((callback, user)) = log {
+        // SAFETY: as in `deliver_status`.
+        unsafe { callback(level, text.as_ptr(), user) }
+    }
 }
 
 #[cold]

@@ -19,6 +19,7 @@ use super::reactor::event_data;
 use super::ready::{run_read_done, run_ready, run_write_done};
 use super::scheduler::Scheduler;
 use super::slot::{Kind, Outcome, Perform, Phase, Slot, Transfer};
+use super::stats;
 use super::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
 use super::table::{Entry, Head, Table, Token};
 use crate::sys::epoll;
@@ -267,7 +268,7 @@ impl Descriptor {
             // Before close: a copy of the fd in a child would keep the registration alive (H32). The
             // user may have closed it (H33); then there is nothing to delete.
             if let Some(sched) = state.sched {
-                let _ = sched.reactor().epoll().delete(state.fd);
+                let _ = sched.reactor().delete(state.fd);
             }
             state.interest = 0;
         }
@@ -448,11 +449,11 @@ impl Locked {
         let Some(token) = descriptor.head.token() else { return Err(Errno::BADF) };
         let epoch = (descriptor.word.load(Ordering::Relaxed) >> EPOCH) as u32;
         let data = event_data(token.index(), epoch);
-        let epoll = sched.reactor().epoll();
+        let reactor = sched.reactor();
         if state.interest == 0 {
-            epoll.add(state.fd, wanted, data)?;
+            reactor.add(state.fd, wanted, data)?;
         } else {
-            epoll.modify(state.fd, wanted, data)?;
+            reactor.modify(state.fd, wanted, data)?;
         }
         state.interest = wanted;
         Ok(())
@@ -494,6 +495,10 @@ impl Locked {
             let before = word.fetch_and(!(dir.ready() | dir.want()), Ordering::AcqRel);
             let trust = self.trusts(before);
             let fd = self.state.fd;
+            if self.sched.measures() {
+                let stats = &self.sched.reactor().stats;
+                stats::add(if dir == Dir::Read { &stats.reads } else { &stats.writes }, 1);
+            }
             match perform(fd, &mut self.state.slot(dir).transfer, trust) {
                 Outcome::Done { status, drained } => {
                     if !drained || !trust {

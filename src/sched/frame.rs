@@ -8,10 +8,12 @@
 use super::budget::Budget;
 use super::call::{Cache, give_back_at_end};
 use super::completion::Sink;
+use super::member::Member;
 use super::op::OpQueue;
 use super::run_queue::Stay;
 use super::scheduler::Scheduler;
 use super::strand::Strand;
+use super::table::{Head, Token};
 use std::cell::Cell;
 use std::ptr::{self, NonNull};
 
@@ -24,6 +26,20 @@ struct Thread {
 
 thread_local! {
     static THREAD: Thread = const { Thread { top: Cell::new(ptr::null()), calls: Cache::new() } };
+}
+
+/// The handle that a callback is about.
+#[derive(Clone, Copy)]
+pub struct Subject {
+    /// The handle; 0 for none.
+    pub token: u64,
+    /// Its part that the context knows.
+    pub member: Option<&'static Member>,
+}
+
+impl Subject {
+    /// Of a posted function.
+    pub const NONE: Subject = Subject { token: 0, member: None };
 }
 
 /// One run function in progress on this thread.
@@ -52,6 +68,14 @@ pub struct Frame {
     pub draining: bool,
     /// Callbacks run so far.
     pub delivered: Cell<usize>,
+    /// The part of `delivered` that is in the statistics already.
+    pub counted: Cell<usize>,
+    /// Completions served inline, not in the statistics yet.
+    pub inlined: Cell<u64>,
+    /// The context measures its callbacks.
+    pub measures: bool,
+    /// Whose callback comes next, where the context measures.
+    pub subject: Cell<Subject>,
     /// The strand that is being served.
     pub strand: Cell<*const Strand>,
     /// Where records go, if this run function reaps.
@@ -75,6 +99,10 @@ impl Frame {
             single,
             draining,
             delivered: Cell::new(0),
+            counted: Cell::new(0),
+            inlined: Cell::new(0),
+            measures: sched.measures(),
+            subject: Cell::new(Subject::NONE),
             strand: Cell::new(ptr::null()),
             sink: None,
         }
@@ -83,6 +111,15 @@ impl Frame {
     /// A frame that takes records; `sink` outlives it.
     pub fn reaping(sched: &'static Scheduler, stay: Stay, sink: &Sink) -> Self {
         Frame { sink: Some(NonNull::from(sink)), ..Frame::new(sched, stay, false, false) }
+    }
+
+    /// Says whose callback comes next.
+    #[inline]
+    pub fn about(&self, head: &Head, member: &'static Member) {
+        if self.measures {
+            let token = head.token().map_or(0, Token::raw);
+            self.subject.set(Subject { token, member: Some(member) });
+        }
     }
 
     /// Where records go.

@@ -271,6 +271,7 @@ unsafe fn run_hook(op: NonNull<Op>, frame: &Frame) {
         && let Some((callback, user)) = state.callback
     {
         drop(state);
+        frame.about(&hook.head, &hook.member);
         deliver_status(frame, callback, 0, user);
         state = hook.state.lock();
     }

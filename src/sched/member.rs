@@ -181,6 +181,19 @@ impl Members {
         self.label(member, |label| label.tag = tag)
     }
 
+    /// Copies the name of a member, cut short where it does not fit, with a 0 behind it.
+    pub fn copy_name(&self, member: &Member, to: &mut [u8]) {
+        let list = self.list.lock();
+        let label = list.labels.as_ref().and_then(|labels| labels.get(&key(member)));
+        let name = label.and_then(|label| label.name.as_ref());
+        let name = name.map_or(&[][..], |name| name.as_bytes());
+        let Some(room) = to.len().checked_sub(1) else { return };
+        let length = name.len().min(room);
+        for (to, from) in to.iter_mut().zip(name.iter().take(length).chain(std::iter::once(&0))) {
+            *to = *from;
+        }
+    }
+
     /// The name of a member.
     pub fn name(&self, member: &Member) -> Option<CString> {
         let list = self.list.lock();

@@ -23,6 +23,7 @@ pub mod run_queue;
 pub mod scheduler;
 pub mod slot;
 pub mod source;
+pub mod stats;
 pub mod strand;
 pub mod sync;
 pub mod table;

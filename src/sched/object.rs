@@ -4,7 +4,7 @@
 //! frees its slot at once, unless something of it is still queued (see [`Locked::hold`]).
 #![allow(unsafe_code, reason = "the table entry, and the object of a member")]
 
-use super::frame::Caller;
+use super::frame::{Caller, Subject};
 use super::member::{Class, Member};
 use super::op::{Op, OpQueue};
 use super::scheduler::Scheduler;
@@ -173,6 +173,7 @@ impl<B: Body> Locked<B> {
     pub fn finish(&mut self, caller: &Caller, ticket: NonNull<Op>, status: i32, value: u64) {
         // SAFETY: the body owned it, and gives it up.
         unsafe { ticket::set_result(ticket, status, value) };
+        self.note_subject(ticket);
         self.sched.submit(caller, &self.object.member, ticket);
     }
 
@@ -186,7 +187,18 @@ impl<B: Body> Locked<B> {
     ) {
         // SAFETY: the body owned it, and gives it up.
         unsafe { ticket::set_result(ticket, status, value) };
+        self.note_subject(ticket);
         Scheduler::submit_in_turn(&self.object.member, ready, ticket);
+    }
+
+    fn note_subject(&self, ticket: NonNull<Op>) {
+        if self.sched.measures() {
+            let token = self.token().map_or(0, Token::raw);
+            // SAFETY: the caller owns it until it is submitted.
+            unsafe {
+                ticket::set_subject(ticket, Subject { token, member: Some(&self.object.member) });
+            }
+        }
     }
 
     /// Finishes every ticket of a queue with the same status; the number.
@@ -203,6 +215,7 @@ impl<B: Body> Locked<B> {
     pub fn complete(&mut self, caller: &Caller, ticket: NonNull<Op>, status: i32, value: u64) {
         // SAFETY: a new ticket, the caller's.
         unsafe { ticket::set_result(ticket, status, value) };
+        self.note_subject(ticket);
         self.sched.complete(caller, &self.object.member, ticket);
     }
 

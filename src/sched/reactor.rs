@@ -10,6 +10,7 @@ use super::descriptor::DESCRIPTORS;
 use super::op::OpQueue;
 use super::scheduler::Scheduler;
 use super::source;
+use super::stats::{self, Stats};
 use crate::sys::epoll::{self, Epoll, EventBuffer, Timeout};
 use crate::sys::errno::Errno;
 use crate::sys::eventfd::EventFd;
@@ -49,6 +50,8 @@ pub struct Reactor {
     interrupter: EventFd,
     timer: TimerFd,
     events: UnsafeCell<EventBuffer>,
+    /// What was done, in numbers.
+    pub stats: Stats,
 }
 
 // SAFETY: only the thread with the reactor's role touches `events`; the rest is system calls.
@@ -63,7 +66,7 @@ impl Reactor {
         epoll.add(interrupter.raw(), epoll::IN | epoll::ET, INTERRUPT)?;
         epoll.add(timer.raw(), epoll::IN | epoll::ET, TIMER)?;
         let events = UnsafeCell::new(EventBuffer::new(max_events)?);
-        Ok(Reactor { epoll, interrupter, timer, events })
+        Ok(Reactor { epoll, interrupter, timer, events, stats: Stats::new() })
     }
 
     /// The fd that is readable whenever the context has something to do.
@@ -71,18 +74,33 @@ impl Reactor {
         self.epoll.raw()
     }
 
-    /// The epoll set, for registrations.
-    pub fn epoll(&self) -> &Epoll {
-        &self.epoll
+    /// Registers an fd.
+    pub fn add(&self, fd: RawFd, events: u32, data: u64) -> Result<(), Errno> {
+        stats::add(&self.stats.epoll_ctls, 1);
+        self.epoll.add(fd, events, data)
+    }
+
+    /// Changes a registration.
+    pub fn modify(&self, fd: RawFd, events: u32, data: u64) -> Result<(), Errno> {
+        stats::add(&self.stats.epoll_ctls, 1);
+        self.epoll.modify(fd, events, data)
+    }
+
+    /// Ends a registration.
+    pub fn delete(&self, fd: RawFd) -> Result<(), Errno> {
+        stats::add(&self.stats.epoll_ctls, 1);
+        self.epoll.delete(fd)
     }
 
     /// Ends a blocking turn, or makes the fd readable for a host.
     pub fn interrupt(&self) {
+        stats::add(&self.stats.interrupts, 1);
         self.interrupter.write();
     }
 
     /// Programs the timer, absolute.
     pub fn arm_timer(&self, at: i64) {
+        stats::add(&self.stats.timer_arms, 1);
         self.timer.arm(at);
     }
 
@@ -99,6 +117,8 @@ impl Reactor {
         // SAFETY: one thread at a time has the role.
         let events = unsafe { &mut *self.events.get() };
         let count = self.epoll.wait(events, timeout)?;
+        stats::add_alone(&self.stats.turns, 1);
+        stats::add_alone(&self.stats.events, count as u64);
         let mut found = Found { timer: false, full: count >= events.capacity() };
         for (mask, data) in events.iter(count) {
             match data {

@@ -2,7 +2,7 @@
 //! completion at once, takes connections and pooled reads.
 #![allow(unsafe_code, reason = "from an embedded op to its descriptor")]
 
-use super::completion::{Callback, Delivery, deliver, hold_back};
+use super::completion::{Callback, Delivery, LOG_WARNING, deliver, hold_back};
 use super::descriptor::{Descriptor, Dir, Driven, Locked, QUEUED, READY_READ, WANT_READ};
 use super::frame::{Caller, Frame};
 use super::op::Op;
@@ -85,6 +85,7 @@ fn deliver_done(mut locked: Locked, dir: Dir, frame: &Frame) {
     let what =
         Delivery { status: slot.status, value: slot.transfer.done as u64, ..Delivery::default() };
     let Locked { descriptor, state, .. } = locked;
+    frame.about(&descriptor.head, &descriptor.member);
     descriptor.recycle_if_done(&state);
     drop(state);
     Scheduler::work_finished(frame);
@@ -154,6 +155,13 @@ fn take_ready(mut locked: Locked, frame: &Frame) {
                 // The kernel will not tell when the resource is there again. What comes waits in it.
                 descriptor.word.fetch_or(READY_READ, Ordering::AcqRel);
                 if taking.retry_later(&mut locked) {
+                    drop(locked);
+                    if error == Errno::MFILE || error == Errno::NFILE {
+                        frame.sched.log(
+                            LOG_WARNING,
+                            c"accept: out of file descriptors; trying again later",
+                        );
+                    }
                     return;
                 }
                 error.code()
@@ -202,6 +210,7 @@ fn deliver_taken(
         (buffer.data.as_ptr().cast_const().cast(), buffer.offset)
     });
     let address = (taken.address.as_ptr(), taken.address.len());
+    frame.about(&descriptor.head, &descriptor.member);
     deliver(frame, callback, Delivery { status: 0, value: taken.value, address, buffer }, user);
     if let Some(buffer) = taken.buffer
         && !callback.is_record()

@@ -208,6 +208,8 @@ pub struct Shared {
     hooks: HookList,
     /// The hooks before the next turn were queued.
     prepared: bool,
+    /// Waiters that were signalled.
+    signalled: u64,
     /// Threads inside that reap.
     reapers: usize,
     /// The deferred ops of this turn were let go; those deferred since wait for the next one.
@@ -229,6 +231,18 @@ impl HasWakeup for Shared {
     fn wakeup(&mut self) -> &mut Wakeup {
         &mut self.wakeup
     }
+}
+
+/// What [`RunQueue::counts`] tells.
+pub struct Counts {
+    /// Waiters that were signalled so far.
+    pub signalled: u64,
+    /// Ops in the queue, but for what is still in the inbox.
+    pub queued: u64,
+    /// Records that nobody has reaped.
+    pub held: u64,
+    /// The outstanding work.
+    pub work: i64,
 }
 
 /// The queue. `interrupt` in its methods is what ends a blocking turn: a write to the eventfd.
@@ -261,6 +275,7 @@ impl RunQueue {
                 held: OpQueue::new(),
                 hooks: HookList::new(),
                 prepared: false,
+                signalled: 0,
                 reapers: 0,
                 deferred_released: false,
                 wakeup: Wakeup::default(),
@@ -651,6 +666,16 @@ impl RunQueue {
         self.shared.lock().hooks.remove(when, hook);
     }
 
+    /// Numbers for the statistics.
+    pub fn counts(&self) -> Counts {
+        let shared = self.shared.lock();
+        let mut counts = Counts { signalled: shared.signalled, queued: 0, held: 0, work: 0 };
+        shared.queue.for_each(|op| counts.queued += u64::from(op != self.sentinel.as_ptr()));
+        shared.held.for_each(|_| counts.held += 1);
+        counts.work = self.work.load(Ordering::Relaxed);
+        counts
+    }
+
     /// The role, for the thread that was told to make a turn.
     pub fn turn(&self) -> Turn<'_> {
         Turn { run_queue: self, ready: OpQueue::new() }
@@ -716,6 +741,7 @@ impl RunQueue {
     /// the reactor comes back.
     fn wake_one(&self, shared: &mut Shared, interrupt: impl FnOnce()) -> bool {
         if shared.wakeup.signal_one(&self.condvar) {
+            shared.signalled += 1;
             return true;
         }
         self.wake_reactor(shared, interrupt)
@@ -828,6 +854,7 @@ impl RunQueue {
         shared.stopped = false;
         shared.ran_dry = false;
         shared.prepared = false;
+        shared.signalled = 0;
         shared.ending = false;
         self.halted.store(false, Ordering::Relaxed);
         self.embedded.store(false, Ordering::Relaxed);

@@ -4,14 +4,15 @@
 use super::budget::Limits;
 use super::buffers::{Buffers, Shape};
 use super::call::{free_call, new_call, run_post};
-use super::completion::{Sink, StatusFn, call_now};
+use super::completion::{self, LogFn, Sink, StallFn, StatusFn, call_now};
 use super::frame::{Caller, Frame};
 use super::hooks::{Hook, When};
 use super::inbox::Tag;
 use super::member::{Member, Members};
 use super::op::{Op, OpQueue};
 use super::reactor::Reactor;
-use super::run_queue::{Limit, RunQueue, Stay, Step};
+use super::run_queue::{Counts, Limit, RunQueue, Stay, Step};
+use super::stats;
 use super::sync::{AtomicBool, AtomicI64, AtomicUsize, Ordering, yield_now};
 use super::table::{Entry, Head, Table, Token};
 use super::timers::{Host, Timers};
@@ -50,6 +51,14 @@ pub struct Options {
     pub timer_slack: i64,
     /// Of the pool for multi-shot reads.
     pub pool: Shape,
+    /// Callbacks are timed, and transfers counted.
+    pub measures: bool,
+    /// How long a callback may run before it is reported; 0: any time.
+    pub stall_limit: i64,
+    /// Who hears of it.
+    pub stall: Option<(StallFn, *mut c_void)>,
+    /// Who hears of what the program should know.
+    pub log: Option<(LogFn, *mut c_void)>,
 }
 
 /// What exists from creation to destruction.
@@ -224,6 +233,22 @@ impl Scheduler {
     /// What it was made with.
     pub fn options(&self) -> &Options {
         &self.core().options
+    }
+
+    /// True when callbacks are timed.
+    #[inline]
+    pub fn measures(&self) -> bool {
+        self.core().options.measures
+    }
+
+    /// Tells the user's log function. Under no lock.
+    pub fn log(&self, level: libc::c_int, text: &std::ffi::CStr) {
+        completion::log(self.options().log, level, text);
+    }
+
+    /// The numbers that the run queue keeps.
+    pub fn queue_counts(&self) -> Counts {
+        self.run_queue.counts()
     }
 
     /// The inline budget's limits.
@@ -587,6 +612,7 @@ impl Scheduler {
                             frame.private.push(op);
                             continue;
                         }
+                        frame.inlined.set(frame.inlined.get() + 1);
                         // SAFETY: the frame's inline queue is this thread's.
                         unsafe { Op::run(op, frame) };
                         self.work_settle(frame, stay);
@@ -600,11 +626,25 @@ impl Scheduler {
                     unsafe { Op::run(op, frame) };
                     self.work_settle(frame, stay);
                 }
-                Step::Turn { block } => self.turn(block, stay)?,
+                Step::Turn { block } => {
+                    self.count(frame);
+                    self.turn(block, stay)?;
+                }
                 Step::Done => break,
             }
         }
         Ok(frame.delivered.get())
+    }
+
+    /// Adds what the frame has done to the statistics.
+    fn count(&self, frame: &Frame) {
+        let stats = &self.reactor().stats;
+        let delivered = frame.delivered.get();
+        let new = delivered - frame.counted.replace(delivered);
+        if new > 0 {
+            stats::add(&stats.callbacks, new as u64);
+            stats::add(&stats.inline, frame.inlined.replace(0));
+        }
     }
 
     /// One turn of the reactor. The role goes back into the queue however it ends (H06).
@@ -631,9 +671,13 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Ends a context: stops it, waits for the threads inside run, closes every handle, delivers what
+    /// Ends a context: stops it, waits for the threads inside run, calls `report`, closes every handle, delivers what
     /// is pending on the calling thread, and closes the fds.
-    pub fn destroy(pinned: Pinned, caller: &Caller) -> Result<(), Errno> {
+    pub fn destroy(
+        pinned: Pinned,
+        caller: &Caller,
+        report: impl FnOnce(&Scheduler),
+    ) -> Result<(), Errno> {
         let sched = *pinned;
         if sched.runs_here(caller) {
             return Err(Errno::BUSY);
@@ -652,6 +696,7 @@ impl Scheduler {
             let frame = Frame::new(sched, Stay::new(Limit::Poll, false, false), false, true);
             let _pushed = frame.push();
             let caller = Caller::current();
+            report(sched);
             sched.members.close_all(sched, &caller);
             sched.drain(&frame);
         }
@@ -698,6 +743,7 @@ struct Inside<'a> {
 impl Drop for Inside<'_> {
     fn drop(&mut self) {
         let Frame { sched, private, inline, .. } = self.frame;
+        sched.count(self.frame);
         private.append(inline);
         if self.nested {
             sched.run_queue.nest(-1, || {});

@@ -71,7 +71,7 @@ impl Source {
             state.epoch
         };
         let registered = Registered { source, index: token.index(), epoch };
-        match sched.reactor().epoll().add(fd, events, source_data(token.index(), epoch)) {
+        match sched.reactor().add(fd, events, source_data(token.index(), epoch)) {
             Ok(()) => Ok(registered),
             Err(error) => {
                 registered.forget();
@@ -101,13 +101,13 @@ impl Source {
 impl Registered {
     /// Changes what the kernel is asked for. Where something of it is ready, that comes as an event.
     pub fn modify(&self, sched: &Scheduler, fd: RawFd, events: u32) -> Result<(), Errno> {
-        sched.reactor().epoll().modify(fd, events, source_data(self.index, self.epoch))
+        sched.reactor().modify(fd, events, source_data(self.index, self.epoch))
     }
 
     /// Takes the fd out of the set. The error is the kernel's, for instance that the user closed the fd
     /// before; the source is gone all the same.
     pub fn remove(self, sched: &Scheduler, fd: RawFd) -> Result<(), Errno> {
-        let deleted = sched.reactor().epoll().delete(fd);
+        let deleted = sched.reactor().delete(fd);
         self.forget();
         deleted
     }

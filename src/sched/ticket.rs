@@ -6,7 +6,7 @@
 #![allow(unsafe_code, reason = "a pool of intrusive nodes")]
 
 use super::completion::{Callback, Delivery, deliver, hold_back};
-use super::frame::Frame;
+use super::frame::{Frame, Subject};
 use super::op::Op;
 use super::scheduler::Scheduler;
 use super::sync::Mutex;
@@ -32,6 +32,8 @@ struct Ticket {
     status: Cell<i32>,
     value: Cell<u64>,
     discard: Cell<DiscardFn>,
+    /// Of the object that it was finished by.
+    subject: Cell<Subject>,
 }
 
 struct Free {
@@ -72,6 +74,7 @@ impl Free {
                     status: Cell::new(0),
                     value: Cell::new(0),
                     discard: Cell::new(keep),
+                    subject: Cell::new(Subject::NONE),
                 });
                 node.cast::<Op>()
             };
@@ -115,6 +118,7 @@ pub fn new_with(
     ticket.status.set(0);
     ticket.value.set(0);
     ticket.discard.set(discard);
+    ticket.subject.set(Subject::NONE);
     Ok(op)
 }
 
@@ -127,6 +131,15 @@ pub unsafe fn set_result(op: NonNull<Op>, status: i32, value: u64) {
     let ticket = unsafe { op.cast::<Ticket>().as_ref() };
     ticket.status.set(status);
     ticket.value.set(value);
+}
+
+/// Says which handle a ticket was for, for the context's measurements.
+///
+/// # Safety
+/// As [`set_result`].
+pub unsafe fn set_subject(op: NonNull<Op>, subject: Subject) {
+    // SAFETY: promised by the caller.
+    unsafe { op.cast::<Ticket>().as_ref() }.subject.set(subject);
 }
 
 /// Returns a ticket that was never begun.
@@ -146,6 +159,7 @@ unsafe fn run_ticket(op: NonNull<Op>, frame: &Frame) {
     }
     let (user, status, value) = (ticket.user.get(), ticket.status.get(), ticket.value.get());
     let discard = ticket.discard.get();
+    frame.subject.set(ticket.subject.get());
     FREE.lock().push(op);
     Scheduler::work_finished(frame);
     if !deliver(frame, callback, Delivery { status, value, ..Delivery::default() }, user) {

@@ -71,6 +71,19 @@ pub struct Clockwork {
     /// Due timers are left over from a bounded batch.
     backlog: bool,
     manual_now: i64,
+    /// Timers that fired, and how late their turn came.
+    pub fired: Fired,
+}
+
+/// What is known of timers that fired.
+#[derive(Clone, Copy, Default)]
+pub struct Fired {
+    /// How many.
+    pub count: u64,
+    /// The sum of their delays, in nanoseconds.
+    pub late_sum: u64,
+    /// The largest of them.
+    pub late_max: u64,
 }
 
 // SAFETY: the queue's nodes are type-stable objects, and touched under the lock.
@@ -87,6 +100,7 @@ impl Timers {
                 stale: false,
                 backlog: false,
                 manual_now: 0,
+                fired: Fired::default(),
             }),
         }
     }
@@ -99,6 +113,12 @@ impl Timers {
         clockwork.stale = false;
         clockwork.backlog = false;
         clockwork.manual_now = 0;
+        clockwork.fired = Fired::default();
+    }
+
+    /// What is known of timers that fired.
+    pub fn fired(&self) -> Fired {
+        self.clockwork.lock().fired
     }
 
     /// The manual clock.
@@ -336,6 +356,10 @@ impl Timer {
     fn fire(&'static self, clockwork: &mut Clockwork, now: i64, ready: &OpQueue) {
         // SAFETY: under the lock.
         let body = unsafe { &mut *self.body.get() };
+        let late = u64::try_from(now.saturating_sub(body.expiry)).unwrap_or(0);
+        clockwork.fired.count += 1;
+        clockwork.fired.late_sum += late;
+        clockwork.fired.late_max = clockwork.fired.late_max.max(late);
         match self.member.strand() {
             None => ready.append(&body.waits),
             Some(strand) => {
@@ -532,6 +556,7 @@ unsafe fn run_tick(op: NonNull<Op>, frame: &Frame) {
         }
     }
     if let Some((callback, user, status)) = delivery {
+        frame.about(&timer.head, &timer.member);
         deliver(frame, callback, Delivery { status, ..Delivery::default() }, user);
     }
     let _guard = frame.sched.timers.clockwork.lock();

@@ -7,6 +7,7 @@ pub mod acceptor;
 pub mod handle;
 pub mod options;
 pub mod pooled;
+pub mod report;
 pub mod stream;
 pub mod timer;
 
