@@ -481,6 +481,11 @@ static int call_handle_type_name(void *handle)
     return weir_handle_type_name(NULL) != NULL;
 }
 
+static int call_context_notify_fork(void *handle)
+{
+    return weir_context_notify_fork((weir_context *)handle, WEIR_FORK_PARENT);
+}
+
 static int call_stream_adopt(void *handle)
 {
     return weir_stream_adopt((weir_stream *)handle, 0);
@@ -757,6 +762,7 @@ static const struct row table[] = {
     {"weir_context_dispatch", CONTEXT, call_context_dispatch, 0, 0, WEIR_ESHUTDOWN, true},
     {"weir_context_enter", CONTEXT, call_context_enter, 0, 0, WEIR_ESHUTDOWN, false},
     {"weir_context_fd", CONTEXT, call_context_fd, 0, 0, WEIR_ESHUTDOWN, false},
+    {"weir_context_notify_fork", CONTEXT, call_context_notify_fork, 0, 0, 0, false},
     {"weir_context_now", CONTEXT, call_context_now, 0, 0, 0, false},
     {"weir_context_poll", CONTEXT, call_context_poll, 0, 0, WEIR_ESHUTDOWN, true},
     {"weir_context_poll_one", CONTEXT, call_context_poll_one, 0, 0, WEIR_ESHUTDOWN, true},
@@ -1023,6 +1029,9 @@ static void context_arguments(struct fixture *f)
     EXPECT(context_stats, WEIR_EINVAL, c, &too_small);
     EXPECT(context_report, WEIR_EINVAL, c, NULL, 1, OUT(size_t));
     EXPECT(context_report, WEIR_EINVAL, c, NULL, 0, NULL);
+    EXPECT(context_notify_fork, WEIR_EINVAL, c, 0);
+    EXPECT(context_notify_fork, WEIR_EINVAL, c, 4);
+    EXPECT(context_notify_fork, WEIR_EINVAL, c, WEIR_FORK_CHILD); /* this is no child */
     EXPECT(strand_create, WEIR_EINVAL, c, NULL);
     EXPECT(timer_create, WEIR_EINVAL, c, NULL);
     EXPECT(stream_create, WEIR_EINVAL, c, NULL);

@@ -343,6 +343,21 @@ const char *weir_error_name(int code);
 #define WEIR_LOG_LEAK 2
 
 /**
+ * For weir_context_notify_fork(): the process is about to fork.
+ */
+#define WEIR_FORK_PREPARE 1
+
+/**
+ * For weir_context_notify_fork(): in the process that forked.
+ */
+#define WEIR_FORK_PARENT 2
+
+/**
+ * For weir_context_notify_fork(): in its child.
+ */
+#define WEIR_FORK_CHILD 3
+
+/**
  * A callback that ran longer than the context's stall limit. Valid during the call only.
  */
 typedef struct weir_stall {
@@ -667,6 +682,28 @@ int weir_context_advance(weir_context *context, int64_t by_ns);
  * Thread: any; never blocks.
  */
 int weir_context_cancel_tag(weir_context *context, uint64_t tag, size_t *count);
+
+/**
+ * Keeps a context usable across fork(): call it before the fork with WEIR_FORK_PREPARE, and after it with
+ * WEIR_FORK_PARENT and WEIR_FORK_CHILD on the respective side. The parent goes on as if nothing had happened. In
+ * the child the context gets an epoll set and timer of its own, and everything that was open is registered anew:
+ * both sides have every handle and every pending operation, and whoever asks first gets the data, so that one of
+ * them usually closes what it does not want. weir_context_fd() gives another fd in the child.
+ *
+ * At the fork other threads may be asleep in run functions of the context, but none may be in a callback
+ * or in another function of the library; in the child they do not exist. (WEIR_FORK_PREPARE tells.) May be called
+ * from a callback.
+ *
+ * A child that does not call this must leave the context alone: run functions and what needs the kernel's
+ * epoll give -ESTALE there, and weir_context_destroy() touches nothing of the parent's.
+ *
+ * Errors: WEIR_EBADF, WEIR_EINVAL (`event`; WEIR_FORK_CHILD where no fork was), WEIR_EBUSY (WEIR_FORK_PREPARE: a callback
+ * runs in another thread), and in the child -EMFILE, -ENFILE, WEIR_ENOMEM: then it may be tried again.
+ *
+ * Thread: the one that forks; never blocks.
+ */
+int weir_context_notify_fork(weir_context *context,
+                             int event);
 
 /* ---- strand ---------------------------------------------------------------------------------- */
 

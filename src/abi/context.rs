@@ -541,3 +541,38 @@ pub unsafe extern "C" fn weir_context_cancel_tag(
     // SAFETY: promised by the caller.
     unsafe { self::count(count, ended) }
 }
+
+/// For weir_context_notify_fork(): the process is about to fork.
+pub const WEIR_FORK_PREPARE: c_int = 1;
+/// For weir_context_notify_fork(): in the process that forked.
+pub const WEIR_FORK_PARENT: c_int = 2;
+/// For weir_context_notify_fork(): in its child.
+pub const WEIR_FORK_CHILD: c_int = 3;
+
+/// Keeps a context usable across fork(): call it before the fork with WEIR_FORK_PREPARE, and after it with
+/// WEIR_FORK_PARENT and WEIR_FORK_CHILD on the respective side. The parent goes on as if nothing had happened. In
+/// the child the context gets an epoll set and timer of its own, and everything that was open is registered anew:
+/// both sides have every handle and every pending operation, and whoever asks first gets the data, so that one of
+/// them usually closes what it does not want. weir_context_fd() gives another fd in the child.
+///
+/// At the fork other threads may be asleep in run functions of the context, but none may be in a callback
+/// or in another function of the library; in the child they do not exist. (WEIR_FORK_PREPARE tells.) May be called
+/// from a callback.
+///
+/// A child that does not call this must leave the context alone: run functions and what needs the kernel's
+/// epoll give -ESTALE there, and weir_context_destroy() touches nothing of the parent's.
+///
+/// Errors: WEIR_EBADF, WEIR_EINVAL (`event`; WEIR_FORK_CHILD where no fork was), WEIR_EBUSY (WEIR_FORK_PREPARE: a callback
+/// runs in another thread), and in the child -EMFILE, -ENFILE, WEIR_ENOMEM: then it may be tried again.
+///
+/// Thread: the one that forks; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn weir_context_notify_fork(context: *mut weir_context, event: c_int) -> c_int {
+    let caller = Caller::current();
+    code(self::context(&caller, context).and_then(|context| match event {
+        WEIR_FORK_PREPARE if context.is_busy_elsewhere(&caller) => Err(Errno::BUSY),
+        WEIR_FORK_PREPARE | WEIR_FORK_PARENT => Ok(()),
+        WEIR_FORK_CHILD => context.renew(&caller),
+        _ => Err(Errno::INVAL),
+    }))
+}

@@ -630,6 +630,22 @@ impl Locked {
         }
     }
 
+    /// Registers with an epoll set that is new, in a child process. What is ready comes as an edge.
+    fn renew(&mut self) {
+        let Locked { descriptor, sched, state } = self;
+        if state.interest == 0 {
+            return;
+        }
+        let Some(token) = descriptor.head.token() else { return };
+        let epoch = (descriptor.word.load(Ordering::Relaxed) >> EPOCH) as u32;
+        let data = event_data(token.index(), epoch);
+        if sched.reactor().add(state.fd, state.interest, data).is_err() {
+            // The operation's own system call tells what is wrong with the fd.
+            state.interest = 0;
+            self.nudge(&Caller::current());
+        }
+    }
+
     /// Ends the handle: it is dead and its fd is closed when this returns.
     pub fn close(mut self, caller: &Caller) {
         self.cancel(caller);
@@ -642,7 +658,12 @@ impl Locked {
     }
 }
 
-const CLASS: Class = Class { close: close_member, cancel: cancel_member, report: report_member };
+const CLASS: Class = Class {
+    close: close_member,
+    cancel: cancel_member,
+    report: report_member,
+    renew: Some(renew_member),
+};
 
 fn of_member(member: NonNull<Member>, sched: &Scheduler) -> Option<Locked> {
     // SAFETY: `member` is a field of a descriptor, and the table never frees those.
@@ -661,6 +682,12 @@ unsafe fn close_member(member: NonNull<Member>, sched: &Scheduler, caller: &Call
 
 unsafe fn cancel_member(member: NonNull<Member>, sched: &Scheduler, caller: &Caller) -> usize {
     of_member(member, sched).map_or(0, |mut locked| locked.cancel(caller))
+}
+
+unsafe fn renew_member(member: NonNull<Member>, sched: &Scheduler) {
+    if let Some(mut locked) = of_member(member, sched) {
+        locked.renew();
+    }
 }
 
 unsafe fn report_member(member: NonNull<Member>, sched: &Scheduler) -> Option<(Token, usize)> {

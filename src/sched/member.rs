@@ -26,6 +26,8 @@ pub struct Class {
     pub cancel: unsafe fn(NonNull<Member>, &Scheduler, &Caller) -> usize,
     /// The handle, and the number of operations pending on it.
     pub report: ReportFn,
+    /// Registers anew with the context's epoll set, in a child process.
+    pub renew: Option<unsafe fn(NonNull<Member>, &Scheduler)>,
 }
 
 /// Embedded in every object that belongs to a context.
@@ -256,6 +258,19 @@ impl Members {
             }
         }
         Ok(lines)
+    }
+
+    /// Has every member register with the context's epoll set anew. In a child of one thread only.
+    pub fn renew(&self, sched: &Scheduler) {
+        let mut at = self.list.lock().head;
+        // SAFETY: members are type-stable; no other thread changes the list.
+        while let Some(member) = unsafe { at.as_ref() } {
+            at = member.next.get();
+            if let Some(renew) = member.class.renew {
+                // SAFETY: as in `close_all`.
+                unsafe { renew(NonNull::from(member), sched) }
+            }
+        }
     }
 
     /// Closes every member; one after another, whatever they own of each other (H15).

@@ -68,6 +68,7 @@ unsafe impl<B: Body> Entry for Object<B> {
                         close: close_member::<B>,
                         cancel: cancel_member::<B>,
                         report: report_member::<B>,
+                        renew: None,
                     }
                 },
             ),

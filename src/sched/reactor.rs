@@ -14,6 +14,7 @@ use super::stats::{self, Stats};
 use crate::sys::epoll::{self, Epoll, EventBuffer, Timeout};
 use crate::sys::errno::Errno;
 use crate::sys::eventfd::EventFd;
+use crate::sys::fork;
 use crate::sys::timerfd::TimerFd;
 use std::cell::UnsafeCell;
 use std::os::fd::RawFd;
@@ -52,6 +53,8 @@ pub struct Reactor {
     events: UnsafeCell<EventBuffer>,
     /// What was done, in numbers.
     pub stats: Stats,
+    /// Of the process that opened the fds: those of a parent must not be touched (H70).
+    forks: u32,
 }
 
 // SAFETY: only the thread with the reactor's role touches `events`; the rest is system calls.
@@ -60,13 +63,14 @@ unsafe impl Sync for Reactor {}
 impl Reactor {
     /// Opens the three fds.
     pub fn new(max_events: usize) -> Result<Self, Errno> {
+        fork::watch();
         let epoll = Epoll::new()?;
         let interrupter = EventFd::new()?;
         let timer = TimerFd::new()?;
         epoll.add(interrupter.raw(), epoll::IN | epoll::ET, INTERRUPT)?;
         epoll.add(timer.raw(), epoll::IN | epoll::ET, TIMER)?;
         let events = UnsafeCell::new(EventBuffer::new(max_events)?);
-        Ok(Reactor { epoll, interrupter, timer, events, stats: Stats::new() })
+        Ok(Reactor { epoll, interrupter, timer, events, stats: Stats::new(), forks: fork::count() })
     }
 
     /// The fd that is readable whenever the context has something to do.
@@ -74,32 +78,52 @@ impl Reactor {
         self.epoll.raw()
     }
 
+    /// True in a child of the process that opened the fds: the epoll set is the parent's, and what is done to
+    /// it happens to the parent.
+    #[inline]
+    pub fn is_parents(&self) -> bool {
+        self.forks != fork::count()
+    }
+
+    fn check_own(&self) -> Result<(), Errno> {
+        if self.is_parents() { Err(Errno(libc::ESTALE)) } else { Ok(()) }
+    }
+
     /// Registers an fd.
     pub fn add(&self, fd: RawFd, events: u32, data: u64) -> Result<(), Errno> {
+        self.check_own()?;
         stats::add(&self.stats.epoll_ctls, 1);
         self.epoll.add(fd, events, data)
     }
 
     /// Changes a registration.
     pub fn modify(&self, fd: RawFd, events: u32, data: u64) -> Result<(), Errno> {
+        self.check_own()?;
         stats::add(&self.stats.epoll_ctls, 1);
         self.epoll.modify(fd, events, data)
     }
 
     /// Ends a registration.
     pub fn delete(&self, fd: RawFd) -> Result<(), Errno> {
+        self.check_own()?;
         stats::add(&self.stats.epoll_ctls, 1);
         self.epoll.delete(fd)
     }
 
     /// Ends a blocking turn, or makes the fd readable for a host.
     pub fn interrupt(&self) {
+        if self.is_parents() {
+            return;
+        }
         stats::add(&self.stats.interrupts, 1);
         self.interrupter.write();
     }
 
     /// Programs the timer, absolute.
     pub fn arm_timer(&self, at: i64) {
+        if self.is_parents() {
+            return;
+        }
         stats::add(&self.stats.timer_arms, 1);
         self.timer.arm(at);
     }
@@ -114,6 +138,7 @@ impl Reactor {
         timeout: Timeout,
         ready: &OpQueue,
     ) -> Result<Found, Errno> {
+        self.check_own()?;
         // SAFETY: one thread at a time has the role.
         let events = unsafe { &mut *self.events.get() };
         let count = self.epoll.wait(events, timeout)?;

@@ -9,12 +9,15 @@
 //! the reactor at the timers); a poster first pushes, then reads `sleepers`. Both are SeqCst, so one of
 //! the two sees the other. The word "sleeper" covers waiters, a blocking reactor and an embedding host.
 
+#![allow(unsafe_code, reason = "a condition variable that is never freed")]
+
 use super::biased_lock::{Bias, BiasedLock, Guard};
 use super::hooks::{Hook, HookList, When};
 use super::inbox::{Inbox, Tag};
 use super::op::{Op, OpQueue};
-use super::sync::{AtomicBool, AtomicI64, AtomicUsize, Condvar, Ordering};
+use super::sync::{AtomicBool, AtomicI64, AtomicPtr, AtomicUsize, Condvar, Ordering};
 use super::wakeup::{HasWakeup, Wakeup};
+use crate::sys::errno::Errno;
 use std::cell::Cell;
 use std::ptr::NonNull;
 use std::time::{Duration, Instant};
@@ -249,6 +252,9 @@ pub struct Counts {
 pub struct RunQueue {
     shared: BiasedLock<Shared>,
     condvar: Condvar,
+    /// What takes its place in a child process. The first one has the parent's sleeping threads for waiters,
+    /// which a signal would go to for ever.
+    renewed: AtomicPtr<Condvar>,
     /// Signalled when the last thread leaves run.
     left: Condvar,
     /// A copy of `stopped` for a look without the lock.
@@ -288,6 +294,7 @@ impl RunQueue {
                 pace: Pace { handlers: 0, stride: 1, until_check: 0, since: None },
             }),
             condvar: Condvar::new(),
+            renewed: AtomicPtr::new(std::ptr::null_mut()),
             left: Condvar::new(),
             halted: AtomicBool::new(false),
             embedded: AtomicBool::new(false),
@@ -297,6 +304,41 @@ impl RunQueue {
             sleepers: AtomicUsize::new(0),
             sentinel: Op::new(|_, _| {}),
         }
+    }
+
+    #[inline]
+    fn condvar(&self) -> &Condvar {
+        // SAFETY: null, or leaked by `renew`.
+        unsafe { self.renewed.load(Ordering::Relaxed).as_ref() }.unwrap_or(&self.condvar)
+    }
+
+    /// The threads inside run that are not asleep.
+    pub fn awake(&self) -> usize {
+        let shared = self.shared.lock();
+        let asleep = shared.wakeup.waiters() + usize::from(shared.role == Role::Blocking);
+        shared.inside.saturating_sub(asleep)
+    }
+
+    /// After a fork: of the threads only the calling one is here, which is inside `inside` run functions of the
+    /// context. Those asleep in the parent's are forgotten.
+    pub fn renew(&self, inside: usize, reapers: usize) -> Result<(), Errno> {
+        let mut condvar = Vec::new();
+        condvar.try_reserve_exact(1).map_err(|_| Errno::NOMEM)?;
+        condvar.push(Condvar::new());
+        let condvar: &'static mut [Condvar] = condvar.leak();
+        let mut shared = self.shared.lock();
+        shared.inside = inside;
+        shared.reapers = reapers;
+        shared.wakeup = Wakeup::default();
+        self.renewed.store(condvar.as_mut_ptr(), Ordering::Relaxed);
+        shared.interrupted = false;
+        if shared.role != Role::Queued {
+            shared.role = Role::Queued;
+            shared.queue.push(self.sentinel.as_ptr());
+        }
+        self.embedded.store(false, Ordering::SeqCst);
+        self.sleepers.store(0, Ordering::SeqCst);
+        Ok(())
     }
 
     /// Puts the sentinel in and takes posts under this tag.
@@ -386,7 +428,7 @@ impl RunQueue {
             self.stop_locked(shared, interrupt);
         } else {
             if !cfg!(weir_mutant_nested) {
-                shared.wakeup.signal_all(&self.condvar);
+                shared.wakeup.signal_all(self.condvar());
             }
             self.wake_reactor(shared, interrupt);
         }
@@ -412,7 +454,7 @@ impl RunQueue {
         shared.held.push(op);
         self.suspended.fetch_add(1, Ordering::SeqCst);
         if shared.reapers > 0 {
-            shared.wakeup.signal_all(&self.condvar);
+            shared.wakeup.signal_all(self.condvar());
             self.wake_reactor(&mut shared, &interrupt);
         }
         self.check_work_locked(&mut shared, interrupt);
@@ -714,7 +756,7 @@ impl RunQueue {
         self.sleepers.fetch_add(1, Ordering::SeqCst);
         let mut woken = true;
         if self.inbox.is_empty() {
-            woken = Wakeup::wait(shared, &self.condvar, stay.deadline());
+            woken = Wakeup::wait(shared, self.condvar(), stay.deadline());
         }
         self.sleepers.fetch_sub(1, Ordering::SeqCst);
         self.drain(shared);
@@ -740,7 +782,7 @@ impl RunQueue {
     /// an embedded context. False when there is none to get. The eventfd is written at most once until
     /// the reactor comes back.
     fn wake_one(&self, shared: &mut Shared, interrupt: impl FnOnce()) -> bool {
-        if shared.wakeup.signal_one(&self.condvar) {
+        if shared.wakeup.signal_one(self.condvar()) {
             shared.signalled += 1;
             return true;
         }
@@ -771,7 +813,7 @@ impl RunQueue {
         shared.stopped = true;
         self.halted.store(true, Ordering::Relaxed);
         if !cfg!(weir_mutant_stop_waiter) {
-            shared.wakeup.signal_all(&self.condvar);
+            shared.wakeup.signal_all(self.condvar());
         }
         if !cfg!(weir_mutant_stop_reactor) && shared.role == Role::Blocking {
             self.wake_reactor(shared, interrupt);

@@ -487,6 +487,32 @@ impl Scheduler {
         Ok(())
     }
 
+    /// Makes the context the child's own after a fork: new fds in place of those that it shares with the
+    /// parent, and everything registered anew. No other thread exists in this process yet.
+    pub fn renew(&self, caller: &Caller) -> Result<(), Errno> {
+        if !self.reactor().is_parents() {
+            return Err(Errno::INVAL);
+        }
+        let reactor = Reactor::new(self.options().max_events as usize)?;
+        let reaps = caller.frames_of(self).filter(|frame| frame.sink().is_some()).count();
+        self.run_queue.renew(caller.frames_of(self).count(), reaps)?;
+        // SAFETY: this is the only thread of the process, and nothing below it on the stack uses the reactor:
+        // it is in a callback or in no run function at all.
+        if let Some(core) = unsafe { &mut *self.core.get() } {
+            core.reactor = reactor;
+        }
+        self.pins.store(usize::from(!self.runs_here(caller)), Ordering::SeqCst);
+        self.timers.renew();
+        self.members.renew(self);
+        super::source::renew(self);
+        Ok(())
+    }
+
+    /// True when another thread runs a callback of this context.
+    pub fn is_busy_elsewhere(&self, caller: &Caller) -> bool {
+        self.run_queue.awake() > caller.frames_of(self).count()
+    }
+
     /// True when the calling thread is inside a run function of this context.
     pub fn runs_here(&self, caller: &Caller) -> bool {
         caller.frames_of(self).next().is_some()

@@ -32,6 +32,8 @@ struct State {
     /// Of the registration: a late event of an earlier one finds nothing.
     epoch: u32,
     call: Option<(SourceFn, u64)>,
+    /// The context, as an address, the fd and the events of the registration.
+    registered: (usize, RawFd, u32),
 }
 
 // SAFETY: sources stay where the table put them.
@@ -41,7 +43,10 @@ unsafe impl Entry for Source {
     }
 
     fn vacant() -> Self {
-        Source { head: Head::new(), state: Mutex::new(State { epoch: 0, call: None }) }
+        Source {
+            head: Head::new(),
+            state: Mutex::new(State { epoch: 0, call: None, registered: (0, -1, 0) }),
+        }
     }
 }
 
@@ -68,6 +73,7 @@ impl Source {
             let mut state = source.state.lock();
             state.epoch = state.epoch.wrapping_add(1);
             state.call = Some((call, user));
+            state.registered = (address(sched), fd, events);
             state.epoch
         };
         let registered = Registered { source, index: token.index(), epoch };
@@ -101,7 +107,9 @@ impl Source {
 impl Registered {
     /// Changes what the kernel is asked for. Where something of it is ready, that comes as an event.
     pub fn modify(&self, sched: &Scheduler, fd: RawFd, events: u32) -> Result<(), Errno> {
-        sched.reactor().modify(fd, events, source_data(self.index, self.epoch))
+        sched.reactor().modify(fd, events, source_data(self.index, self.epoch))?;
+        self.source.state.lock().registered = (address(sched), fd, events);
+        Ok(())
     }
 
     /// Takes the fd out of the set. The error is the kernel's, for instance that the user closed the fd
@@ -118,9 +126,27 @@ impl Registered {
             let mut state = self.source.state.lock();
             state.epoch = state.epoch.wrapping_add(1);
             state.call = None;
+            state.registered = (0, -1, 0);
         }
         SOURCES.kill(self.source);
         SOURCES.recycle(self.source);
+    }
+}
+
+fn address(sched: &Scheduler) -> usize {
+    std::ptr::from_ref(sched).addr()
+}
+
+/// Registers every source of a context with its epoll set, which is new. An fd that is not what it was
+/// gives no events.
+pub(super) fn renew(sched: &Scheduler) {
+    for index in 0.. {
+        let Some(source) = SOURCES.by_index(index) else { return };
+        let state = source.state.lock();
+        let (of, fd, events) = state.registered;
+        if of == address(sched) {
+            let _ = sched.reactor().add(fd, events, source_data(index, state.epoch));
+        }
     }
 }
 

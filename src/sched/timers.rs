@@ -105,6 +105,13 @@ impl Timers {
         }
     }
 
+    /// The timerfd is a new one, which is set to nothing.
+    pub fn renew(&self) {
+        let mut clockwork = self.clockwork.lock();
+        clockwork.programmed = NEVER;
+        clockwork.stale = true;
+    }
+
     /// Readies it for the next context in its slot. The wheel is empty; its hand stays where it was.
     pub fn open(&self) {
         let mut clockwork = self.clockwork.lock();
@@ -570,7 +577,8 @@ unsafe fn run_tick(op: NonNull<Op>, frame: &Frame) {
     }
 }
 
-const CLASS: Class = Class { close: close_member, cancel: cancel_member, report: report_member };
+const CLASS: Class =
+    Class { close: close_member, cancel: cancel_member, report: report_member, renew: None };
 
 fn of_member(member: NonNull<Member>, sched: &Scheduler) -> Option<Locked> {
     // SAFETY: `member` is a field of a timer, and the table never frees those.

@@ -22,6 +22,11 @@ pub trait HasWakeup {
 }
 
 impl Wakeup {
+    /// How many threads wait.
+    pub fn waiters(&self) -> usize {
+        self.waiters
+    }
+
     /// True when a thread waits. One that was signalled counts until it has the lock again.
     #[inline]
     pub fn has_waiters(&self) -> bool {

@@ -19,6 +19,7 @@ pub mod epoll;
 pub mod errno;
 pub mod eventfd;
 pub mod fd;
+pub mod fork;
 pub mod membarrier;
 pub mod socket;
 pub mod timerfd;

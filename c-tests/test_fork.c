@@ -1,0 +1,263 @@
+/* H70: fork with everything open, and both sides running. A check that fails in a child makes its exit status bad,
+ * which the parent checks. */
+#include "net.h"
+
+struct both {
+    weir_context *context;
+    weir_timer *timer, *ticker;
+    weir_stream *stream;
+    weir_acceptor *acceptor;
+    struct where where;
+    int peer;
+    char in[32];
+    struct counter timed, ticks, read, accepts;
+};
+
+static void accepted_one(int status, weir_stream *peer, const struct sockaddr *address, socklen_t length, void *user)
+{
+    (void)address;
+    (void)length;
+    if (status == 0)
+        CHECK_OK(weir_stream_close(peer));
+    count_call(status, user);
+}
+
+static void open_all(struct both *both)
+{
+    int ends[2];
+    memset(both, 0, sizeof *both);
+    both->context = new_context();
+    both->timer = new_timer(both->context);
+    both->ticker = new_timer(both->context);
+    plain_pair(AF_UNIX, ends);
+    both->stream = adopted(both->context, ends[0]);
+    both->peer = ends[1];
+    both->acceptor = new_listener(both->context, AF_INET, 8, &both->where);
+    CHECK_OK(weir_timer_expires_after(both->timer, 100 * CHECK_MS));
+    CHECK_OK(weir_timer_wait(both->timer, done, &both->timed));
+    CHECK_OK(weir_timer_start(both->ticker, 20 * CHECK_MS, 20 * CHECK_MS, count_call, &both->ticks));
+    CHECK_OK(weir_stream_read_some(both->stream, both->in, sizeof both->in, io_done, &both->read));
+    CHECK_OK(weir_acceptor_accept_each(both->acceptor, accepted_one, &both->accepts));
+    CHECK_OK(weir_context_poll(both->context, NULL)); /* all registered */
+}
+
+static void check_child(pid_t child)
+{
+    int status = 0;
+    CHECK_EQ(waitpid(child, &status, 0), child);
+    if (status != 0)
+        check_fail(__FILE__, __LINE__, "the child ended with wait status %#x", (unsigned)status);
+}
+
+/* Ends the child without what the harness does at exit. */
+__attribute__((noreturn)) static void child_ends(void)
+{
+    _exit(0);
+}
+
+TEST(h70_a_child_that_is_not_told_harms_nobody)
+{
+    struct both both;
+    open_all(&both);
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        size_t count = 0;
+        CHECK_CODE(weir_context_run(both.context, &count), -ESTALE);
+        CHECK_CODE(weir_context_poll(both.context, &count), -ESTALE);
+        CHECK_OK(weir_timer_expires_after(both.timer, 1));
+        CHECK_OK(weir_stream_close(both.stream));
+        CHECK_OK(weir_context_post(both.context, done, &both.timed));
+        CHECK_OK(weir_context_destroy(both.context));
+        weir_context *own = new_context(); /* its own are fine */
+        struct counter counter = {0};
+        CHECK_OK(weir_context_post(own, done, &counter));
+        CHECK_OK(weir_context_run(own, NULL));
+        CHECK_EQ(atomic_load(&counter.calls), 1);
+        CHECK_OK(weir_context_destroy(own));
+        child_ends();
+    }
+    check_child(child);
+    /* Everything of the parent's is registered and armed still. */
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    CHECK_EQ(connect(fd, AT(&both.where)), 0);
+    CHECK_EQ(write(both.peer, "abc", 3), 3);
+    RUN_CALLS(both.context, both.timed, 1);
+    RUN_CALLS(both.context, both.read, 1);
+    RUN_CALLS(both.context, both.accepts, 1);
+    RUN_CALLS(both.context, both.ticks, 2);
+    CHECK_OK(weir_context_destroy(both.context));
+    close(fd);
+    close(both.peer);
+}
+
+static void use(struct both *both, bool child)
+{
+    /* The timers of both sides fire, on each once. */
+    RUN_CALLS(both->context, both->timed, 1);
+    RUN_CALLS(both->context, both->ticks, 3);
+    CHECK_EQ(atomic_load(&both->timed.calls), 1);
+    if (child) {
+        /* New handles too. */
+        int ends[2];
+        struct counter read = {0};
+        char byte;
+        plain_pair(AF_INET, ends);
+        weir_stream *stream = adopted(both->context, ends[0]);
+        CHECK_OK(weir_stream_read_some(stream, &byte, 1, io_done, &read));
+        CHECK_EQ(write(ends[1], "x", 1), 1);
+        RUN_CALLS(both->context, read, 1);
+        close(ends[1]);
+    }
+}
+
+TEST(h70_both_sides_run_with_everything_open)
+{
+    struct both both;
+    open_all(&both);
+    int gate[2];
+    CHECK_EQ(pipe(gate), 0);
+    CHECK_OK(weir_context_notify_fork(both.context, WEIR_FORK_PREPARE));
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        CHECK_OK(weir_context_notify_fork(both.context, WEIR_FORK_CHILD));
+        CHECK_CODE(weir_context_notify_fork(both.context, WEIR_FORK_CHILD), WEIR_EINVAL); /* it is its own now */
+        use(&both, true);
+        /* The stream is the parent's: closing it here ends this side's read, and nothing of the parent's. */
+        CHECK_OK(weir_stream_close(both.stream));
+        RUN_CALLS(both.context, both.read, 1);
+        CHECK_CODE(atomic_load(&both.read.status), WEIR_ECANCELED);
+        /* The listener is this side's: the parent has closed it. */
+        char go;
+        CHECK_EQ(read(gate[0], &go, 1), 1);
+        RUN_CALLS(both.context, both.accepts, 1);
+        CHECK_CODE(atomic_load(&both.accepts.status), 0);
+        CHECK_OK(weir_context_destroy(both.context));
+        child_ends();
+    }
+    CHECK_OK(weir_context_notify_fork(both.context, WEIR_FORK_PARENT));
+    CHECK_OK(weir_acceptor_close(both.acceptor));
+    RUN_CALLS(both.context, both.accepts, 1);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    CHECK_EQ(connect(fd, AT(&both.where)), 0); /* the child's listener takes it */
+    CHECK_EQ(write(gate[1], "g", 1), 1);
+    use(&both, false);
+    check_child(child);
+    CHECK_EQ(write(both.peer, "abc", 3), 3);
+    RUN_CALLS(both.context, both.read, 1);
+    CHECK_CODE(atomic_load(&both.read.status), 0);
+    CHECK_EQ(atomic_load(&both.read.bytes), 3);
+    CHECK_OK(weir_context_destroy(both.context));
+    close(fd);
+    close(both.peer);
+}
+
+/* ---- from a callback, as a server does that forks for each connection */
+
+static struct both *served;
+
+static void fork_in_callback(int status, void *user)
+{
+    (void)user;
+    CHECK_OK(status);
+    CHECK_OK(weir_context_notify_fork(served->context, WEIR_FORK_PREPARE));
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        CHECK_OK(weir_context_notify_fork(served->context, WEIR_FORK_CHILD));
+        return; /* and goes on in the same run */
+    }
+    CHECK_OK(weir_context_notify_fork(served->context, WEIR_FORK_PARENT));
+    check_child(child);
+}
+
+TEST(h70_fork_in_a_callback)
+{
+    static struct both both;
+    pid_t parent = getpid();
+    open_all(&both);
+    served = &both;
+    CHECK_OK(weir_context_post(both.context, fork_in_callback, NULL));
+    CHECK_OK(weir_context_post(both.context, done, &both.read)); /* queued at the fork: runs on both sides */
+    RUN_CALLS(both.context, both.read, 1);
+    use(&both, getpid() != parent);
+    CHECK_OK(weir_context_destroy(both.context));
+    close(both.peer);
+    if (getpid() != parent)
+        child_ends();
+}
+
+/* ---- beside threads that sleep in run */
+
+static void *sleep_in_run(void *context)
+{
+    CHECK_OK(weir_context_run((weir_context *)context, NULL));
+    return NULL;
+}
+
+static void nothing(int status, void *user)
+{
+    (void)status;
+    (void)user;
+}
+
+static void slow(int status, void *user)
+{
+    (void)status;
+    *(atomic_int *)user = 1;
+    sleep_ms(50);
+}
+
+TEST(h70_fork_while_threads_sleep_in_run)
+{
+    if (CHECK_SANITIZED)
+        CHECK_SKIP("a sanitized process with threads does not survive fork");
+    weir_context *context = new_context();
+    pthread_t threads[3];
+    CHECK_OK(weir_context_work_begin(context));
+    weir_timer *far = new_timer(context);
+    CHECK_OK(weir_timer_expires_after(far, 3600 * CHECK_SECOND));
+    CHECK_OK(weir_timer_wait(far, nothing, NULL));
+    for (int i = 0; i < 3; i++)
+        CHECK_EQ(pthread_create(&threads[i], NULL, sleep_in_run, context), 0);
+    /* A callback that runs elsewhere is told. */
+    atomic_int running = 0;
+    CHECK_OK(weir_context_post(context, slow, &running));
+    while (!running)
+        sleep_ms(1);
+    int code = weir_context_notify_fork(context, WEIR_FORK_PREPARE);
+    CHECK(code == WEIR_EBUSY || code == 0);
+    int64_t deadline = now_ns() + 40 * CHECK_SECOND;
+    while (weir_context_notify_fork(context, WEIR_FORK_PREPARE) != 0) {
+        CHECK(now_ns() < deadline);
+        sleep_ms(1);
+    }
+    sleep_ms(20); /* asleep now, all of them */
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        struct counter counter = {0};
+        CHECK_OK(weir_context_notify_fork(context, WEIR_FORK_CHILD));
+        weir_timer *timer = new_timer(context);
+        CHECK_OK(weir_timer_expires_after(timer, CHECK_MS));
+        CHECK_OK(weir_timer_wait(timer, done, &counter));
+        CHECK_OK(weir_context_post(context, done, &counter));
+        RUN_CALLS(context, counter, 2);
+        CHECK_OK(weir_context_destroy(context)); /* waits for no thread of the parent's */
+        child_ends();
+    }
+    check_child(child);
+    struct counter counter = {0};
+    CHECK_OK(weir_context_post(context, done, &counter));
+    while (atomic_load(&counter.calls) == 0) {
+        CHECK(now_ns() < deadline);
+        sleep_ms(1);
+    }
+    CHECK_OK(weir_context_stop(context));
+    for (int i = 0; i < 3; i++)
+        CHECK_EQ(pthread_join(threads[i], NULL), 0);
+    CHECK_OK(weir_context_destroy(context));
+}
+
+TEST_MAIN()
