@@ -16,6 +16,7 @@ pub mod error;
 pub mod handle;
 pub mod option;
 pub mod record;
+pub mod signals;
 pub mod strand;
 pub mod stream;
 pub mod timer;

@@ -6,6 +6,8 @@
 pub mod acceptor;
 pub mod handle;
 pub mod options;
+pub mod signal_board;
+pub mod signals;
 pub mod stream;
 pub mod timer;
 
