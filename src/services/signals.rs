@@ -281,3 +281,57 @@ pub fn after_fork() -> Result<(), Errno> {
 pub fn rebuild(sched: &'static Scheduler) -> Result<(), Errno> {
     board().rebuild(sched)
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::sched::budget::Limits;
+    use crate::sched::completion::{Record, Sink};
+    use crate::sched::run_queue::Limit;
+    use crate::sched::scheduler::Options;
+
+    /// What a child does after a fork, done here: a new eventfd under the old number has lost its place in the
+    /// epoll set, and gets it back.
+    #[test]
+    #[allow(unsafe_code, reason = "raises a signal, and gives memory for records")]
+    fn h70_a_renewed_eventfd_is_registered_again() {
+        let caller = Caller::current();
+        let limits = Limits { initial: 0, max: 0, unassisted: 0 };
+        let options = Options {
+            many_threads: false,
+            manual_clock: false,
+            budget: limits,
+            max_events: 8,
+            timer_slack: 0,
+        };
+        let context = Scheduler::create(options).unwrap();
+        let sched = *Scheduler::resolve(&caller, context).unwrap();
+        let set = create(sched).unwrap();
+        let signo = libc::SIGWINCH;
+        add(set, signo, 0).unwrap();
+        wait(&caller, set, None, std::ptr::null_mut()).unwrap();
+        let reap = || {
+            let mut record = std::mem::MaybeUninit::<Record>::uninit();
+            // SAFETY: room for one.
+            let sink = unsafe { Sink::new(record.as_mut_ptr(), 1) };
+            let pinned = Scheduler::resolve(&caller, context).unwrap();
+            let taken = Scheduler::reap(pinned, &caller, Limit::Poll, &sink).unwrap();
+            // SAFETY: written where one was taken.
+            (taken == 1).then(|| unsafe { record.assume_init() }.value)
+        };
+        assert_eq!(reap(), None);
+        after_fork().unwrap();
+        // Comes in between: no edge yet in this context's set.
+        // SAFETY: a handler is installed.
+        assert_eq!(unsafe { libc::raise(signo) }, 0);
+        assert_eq!(reap(), None);
+        rebuild(sched).unwrap();
+        assert_eq!(reap(), Some(value(signo)));
+        wait(&caller, set, None, std::ptr::null_mut()).unwrap();
+        // SAFETY: as above.
+        assert_eq!(unsafe { libc::raise(signo) }, 0);
+        assert_eq!(reap(), Some(value(signo)));
+        close(&caller, set).unwrap();
+        Scheduler::destroy(Scheduler::resolve(&caller, context).unwrap(), &caller).unwrap();
+    }
+}

@@ -166,7 +166,6 @@ pub fn set_chain(signo: c_int, before: Option<&Action>) {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use crate::sys::eventfd::EventFd;
     use std::sync::atomic::AtomicU32;
 
     static PLAIN: AtomicU32 = AtomicU32::new(0);
@@ -197,12 +196,11 @@ mod tests {
         Action(action)
     }
 
-    /// One test for all: actions are the process's.
+    /// One test for all: actions are the process's. Where there is no eventfd yet the write of the handler fails,
+    /// and sets errno.
     #[test]
-    fn h50_h51_counts_wakes_chains_restores_and_keeps_errno() {
+    fn h50_h51_the_handler_counts_and_chains_and_keeps_errno() {
         let signo = libc::SIGURG;
-        let event = EventFd::new().unwrap();
-        set_wake(event.raw());
         let first = Action::current(signo).unwrap();
         assert!(!first.is_counting());
         for (before, added) in [
@@ -225,11 +223,8 @@ mod tests {
             assert_eq!(count(signo), then.0 + 1);
             assert_eq!(PLAIN.load(Ordering::Relaxed), then.1 + added.0);
             assert_eq!(INFO.load(Ordering::Relaxed), then.2 + added.1);
-            event.drain();
         }
         first.install(signo).unwrap();
-        // The eventfd outlives what may still write to it.
-        std::mem::forget(event);
     }
 
     #[test]
