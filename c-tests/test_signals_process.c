@@ -273,6 +273,12 @@ TEST(flags_are_the_processs)
 
 /* ---- a signal while a wait begins (H53) */
 
+static void *run_context(void *context)
+{
+    CHECK_OK(weir_context_run(context, NULL));
+    return NULL;
+}
+
 static atomic_int begun;
 static pthread_t target_thread;
 
@@ -311,6 +317,32 @@ TEST(h53_a_signal_at_any_moment_of_a_wait)
     }
     join_thread(thread);
     CHECK_EQ(arrived(signals), 0);
+    CHECK_OK(weir_context_destroy(context));
+}
+
+/* The same with the reactor on another thread: its turn may come between any two steps of the wait. */
+TEST(h53_a_signal_at_any_moment_of_a_wait_while_another_thread_runs)
+{
+    weir_context *context = new_context();
+    weir_signals *signals = new_signals_of(context, SIGRTMIN);
+    struct got got = {0};
+    int rounds = (int)many(20000);
+    CHECK_OK(weir_context_work_begin(context));
+    target_thread = pthread_self();
+    pthread_t runner = start_thread(run_context, context), thread = start_thread(aim, &rounds);
+    for (int round = 1; round <= rounds; round++) {
+        begun = round;
+        for (volatile int i = 0; i < round % 89 * 8; i++) {
+        }
+        CHECK_OK(weir_signals_wait(signals, got_signal, &got));
+        while (got.calls < round)
+            sched_yield();
+    }
+    join_thread(thread);
+    CHECK_EQ(got.of[SIGRTMIN], rounds);
+    CHECK_EQ(arrived(signals), 0);
+    CHECK_OK(weir_context_work_end(context));
+    join_thread(runner);
     CHECK_OK(weir_context_destroy(context));
 }
 
@@ -361,12 +393,6 @@ static void *come_and_go(void *argument)
         CHECK(got.of[SIGRTMIN] <= most);
         progress++;
     }
-    return NULL;
-}
-
-static void *run_context(void *context)
-{
-    CHECK_OK(weir_context_run(context, NULL));
     return NULL;
 }
 
