@@ -7,7 +7,7 @@
 #endif
 
 /* ANY: every type but a context; a stream stands for them. */
-enum { NOTHING, CONTEXT, TIMER, STREAM, ACCEPTOR, STRAND, HOOK, HANDLES, ANY };
+enum { NOTHING, CONTEXT, TIMER, STREAM, ACCEPTOR, STRAND, HOOK, SIGNALS, HANDLES, ANY };
 
 /* A context with one of everything. The stream is connected, the acceptor listens, the timer never expires. */
 struct fixture {
@@ -16,6 +16,7 @@ struct fixture {
     weir_stream *stream, *empty_stream;
     weir_acceptor *acceptor, *empty_acceptor;
     weir_strand *strand;
+    weir_signals *signals;
     weir_hook *hook;
     int peer;
     struct where where;
@@ -63,6 +64,12 @@ static void expected_buffer(int status, const void *data, size_t length, void *u
 {
     (void)data;
     (void)length;
+    expected(status, user);
+}
+
+static void expected_value(int status, int value, void *user)
+{
+    (void)value;
     expected(status, user);
 }
 
@@ -378,6 +385,51 @@ static int call_handle_set_tag(void *handle)
 static int call_handle_tag(void *handle)
 {
     return weir_handle_tag(handle, OUT(uint64_t));
+}
+
+static int call_signals_add(void *handle)
+{
+    return weir_signals_add((weir_signals *)handle, SIGUSR1, 0);
+}
+
+static int call_signals_arrived(void *handle)
+{
+    return weir_signals_arrived((weir_signals *)handle, OUT(size_t));
+}
+
+static int call_signals_cancel(void *handle)
+{
+    return weir_signals_cancel((weir_signals *)handle, OUT(size_t));
+}
+
+static int call_signals_clear(void *handle)
+{
+    return weir_signals_clear((weir_signals *)handle);
+}
+
+static int call_signals_close(void *handle)
+{
+    return weir_signals_close((weir_signals *)handle);
+}
+
+static int call_signals_context(void *handle)
+{
+    return weir_signals_context((weir_signals *)handle, OUT(weir_context *));
+}
+
+static int call_signals_create(void *handle)
+{
+    return weir_signals_create((weir_context *)handle, OUT(weir_signals *));
+}
+
+static int call_signals_remove(void *handle)
+{
+    return weir_signals_remove((weir_signals *)handle, SIGUSR2);
+}
+
+static int call_signals_wait(void *handle)
+{
+    return weir_signals_wait((weir_signals *)handle, expected_value, NULL);
 }
 
 static int call_strand_close(void *handle)
@@ -799,6 +851,15 @@ static const struct row table[] = {
     {"weir_hook_create", CONTEXT, call_hook_create, 0, 0, WEIR_ESHUTDOWN, false},
     {"weir_hook_start", HOOK, call_hook_start, 0, 0, GONE, false},
     {"weir_hook_stop", HOOK, call_hook_stop, 0, 0, GONE, true},
+    {"weir_signals_add", SIGNALS, call_signals_add, 0, 0, GONE, false},
+    {"weir_signals_arrived", SIGNALS, call_signals_arrived, 0, 0, GONE, false},
+    {"weir_signals_cancel", SIGNALS, call_signals_cancel, 0, 0, GONE, true},
+    {"weir_signals_clear", SIGNALS, call_signals_clear, 0, 0, GONE, true},
+    {"weir_signals_close", SIGNALS, call_signals_close, 0, 0, GONE, true},
+    {"weir_signals_context", SIGNALS, call_signals_context, 0, 0, GONE, false},
+    {"weir_signals_create", CONTEXT, call_signals_create, 0, 0, WEIR_ESHUTDOWN, false},
+    {"weir_signals_remove", SIGNALS, call_signals_remove, 0, 0, GONE, false},
+    {"weir_signals_wait", SIGNALS, call_signals_wait, 0, 0, GONE, true},
     {"weir_strand_close", STRAND, call_strand_close, 0, 0, GONE, true},
     {"weir_strand_context", STRAND, call_strand_context, 0, 0, GONE, false},
     {"weir_strand_create", CONTEXT, call_strand_create, 0, 0, WEIR_ESHUTDOWN, false},
@@ -871,6 +932,8 @@ static void make(struct fixture *fixture)
     fixture->empty_acceptor = new_acceptor(fixture->context);
     CHECK_OK(weir_strand_create(fixture->context, &fixture->strand));
     CHECK_OK(weir_hook_create(fixture->context, WEIR_HOOK_CHECK, &fixture->hook));
+    CHECK_OK(weir_signals_create(fixture->context, &fixture->signals));
+    CHECK_OK(weir_signals_add(fixture->signals, SIGUSR2, 0)); /* which the row of remove takes out */
     target = fixture->where;
 }
 
@@ -878,7 +941,8 @@ static void *handle_of(const struct fixture *fixture, int kind)
 {
     void *handles[HANDLES] = {NULL,           fixture->context,  fixture->timer,
                               fixture->stream, fixture->acceptor, fixture->strand,
-                              fixture->hook};
+                              fixture->hook,
+                              fixture->signals};
     return handles[kind == ANY ? STREAM : kind];
 }
 
@@ -949,6 +1013,7 @@ TEST(bad_handles_are_ebadf_in_every_function)
     CHECK_OK(weir_acceptor_close(dead.acceptor));
     CHECK_OK(weir_strand_close(dead.strand));
     CHECK_OK(weir_hook_close(dead.hook));
+    CHECK_OK(weir_signals_close(dead.signals));
     unmake(&dead);
     make(&live); /* which has the slots of the dead ones now, or some of them */
     EACH_ROW(row) {
@@ -1066,6 +1131,26 @@ static void handle_arguments(struct fixture *f)
     CHECK_OK(weir_context_destroy(other));
     EXPECT(handle_set_strand, WEIR_EBADF, s, foreign);
     EXPECT(strand_context, WEIR_EINVAL, f->strand, NULL);
+}
+
+static void signals_arguments(struct fixture *f)
+{
+    weir_signals *s = f->signals;
+    static const int never[] = {0, -1, 65, INT_MAX, INT_MIN, SIGKILL, SIGSTOP, SIGSEGV, SIGFPE};
+    EXPECT(signals_create, WEIR_EINVAL, f->context, NULL);
+    EXPECT(signals_context, WEIR_EINVAL, s, NULL);
+    EXPECT(signals_arrived, WEIR_EINVAL, s, NULL);
+    for (size_t i = 0; i < sizeof never / sizeof *never; i++) {
+        EXPECT(signals_add, WEIR_EINVAL, s, never[i], 0);
+        EXPECT(signals_remove, WEIR_EINVAL, s, never[i]);
+    }
+    EXPECT(signals_add, WEIR_EINVAL, s, SIGHUP, 32);
+    EXPECT(signals_add, WEIR_EINVAL, s, SIGHUP, UINT32_MAX);
+    EXPECT(signals_add, WEIR_EINVAL, s, SIGHUP, WEIR_SIGNALS_NO_CHILD_STOP);
+    EXPECT(signals_add, WEIR_EINVAL, s, SIGHUP, WEIR_SIGNALS_NO_CHILD_WAIT);
+    EXPECT(signals_add, WEIR_EINVAL, s, SIGHUP, WEIR_SIGNALS_ANY_FLAGS | WEIR_SIGNALS_CHAIN);
+    EXPECT(signals_add, -EEXIST, s, SIGUSR2, WEIR_SIGNALS_CHAIN);
+    EXPECT(signals_remove, -ENOENT, s, SIGHUP);
 }
 
 static void timer_arguments(struct fixture *f)
@@ -1296,6 +1381,7 @@ TEST(bad_arguments_give_their_errors_in_every_function)
     make(&fixture);
     context_arguments(&fixture);
     handle_arguments(&fixture);
+    signals_arguments(&fixture);
     timer_arguments(&fixture);
     stream_arguments(&fixture);
     transfer_arguments(&fixture);
@@ -1513,6 +1599,9 @@ TEST(every_function_has_its_error_during_destruction)
 /* The same row again and again, on a context of which nothing is left in the end. */
 TEST(no_failed_call_leaks_an_fd)
 {
+    struct fixture first;
+    make(&first); /* the first signal of the process opens an fd, which stays */
+    unmake(&first);
     int before = count_fds();
     for (int round = 0; round < 3; round++) {
         EACH_ROW(row) {

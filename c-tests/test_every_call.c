@@ -201,6 +201,31 @@ static void every_acceptor_function(weir_context *context)
     CHECK_OK(weir_acceptor_close(acceptor));
 }
 
+static void ignore_value(int status, int value, void *user)
+{
+    (void)value;
+    ignore(status, user);
+}
+
+static void every_signals_function(weir_context *context)
+{
+    weir_signals *signals = NULL;
+    weir_context *of = NULL;
+    size_t count = 0;
+    CHECK_OK(weir_signals_create(context, &signals));
+    CHECK_OK(weir_signals_context(signals, &of));
+    CHECK_OK(weir_signals_add(signals, SIGUSR2, 0));
+    CHECK_OK(weir_signals_wait(signals, ignore_value, NULL));
+    CHECK_OK(weir_signals_wait(signals, ignore_value, NULL));
+    CHECK_EQ(raise(SIGUSR2), 0);
+    CHECK_OK(weir_signals_wait(signals, ignore_value, NULL));
+    CHECK_OK(weir_signals_arrived(signals, &count));
+    CHECK_OK(weir_signals_cancel(signals, NULL));
+    CHECK_OK(weir_signals_remove(signals, SIGUSR2));
+    CHECK_OK(weir_signals_clear(signals));
+    CHECK_OK(weir_signals_close(signals));
+}
+
 static void every_other_function(void)
 {
     struct sockaddr_storage address;
@@ -232,11 +257,13 @@ static void everything(int status)
     every_timer_function(bystander);
     every_stream_function(bystander);
     every_acceptor_function(bystander);
+    every_signals_function(bystander);
     if (status != WEIR_ECANCELED && !atomic_load(&ending)) { /* a context that is destroyed refuses */
         every_context_function(own, true);
         every_timer_function(own);
         every_stream_function(own);
         every_acceptor_function(own);
+        every_signals_function(own);
         CHECK_OK(weir_context_stop(own));
         CHECK_OK(weir_context_restart(own));
     }
@@ -264,6 +291,13 @@ static void on_accept(int status, weir_stream *peer, const struct sockaddr *addr
     (void)user;
     if (status == 0)
         CHECK_OK(weir_stream_close(peer));
+    everything(status);
+}
+
+static void on_value(int status, int value, void *user)
+{
+    (void)value;
+    (void)user;
     everything(status);
 }
 
@@ -315,6 +349,24 @@ TEST(h73_from_timers)
     CHECK_OK(weir_timer_wait(timer, on_status, NULL));
     CHECK_OK(weir_timer_close(timer));
     run_until_called(5);
+    finish();
+}
+
+TEST(h73_from_signals)
+{
+    begin();
+    weir_signals *signals = NULL;
+    CHECK_OK(weir_signals_create(own, &signals));
+    CHECK_OK(weir_signals_add(signals, SIGUSR1, 0));
+    CHECK_OK(weir_signals_wait(signals, on_value, NULL)); /* parks */
+    CHECK_EQ(raise(SIGUSR1), 0);
+    run_until_called(1);
+    CHECK_EQ(raise(SIGUSR1), 0);
+    CHECK_OK(weir_signals_wait(signals, on_value, NULL)); /* completes at once */
+    run_until_called(2);
+    CHECK_OK(weir_signals_wait(signals, on_value, NULL));
+    CHECK_OK(weir_signals_close(signals));
+    run_until_called(3);
     finish();
 }
 

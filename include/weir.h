@@ -49,7 +49,8 @@
  * Fork. A child must not use contexts that its parent made (it may make its own); fork followed by exec is
  * fine, since every fd is close-on-exec.
  *
- * Signals. No SIGPIPE is raised, EINTR and EAGAIN are never seen. No signal handler is installed.
+ * Signals. No SIGPIPE is raised, EINTR and EAGAIN are never seen. A signal handler is installed by
+ * weir_signals_add() only.
  *
  * Versions. Structs that may grow begin with their size; the soname changes when the ABI breaks.
  */
@@ -114,6 +115,11 @@ typedef struct weir_context weir_context;
 typedef struct weir_hook weir_hook;
 
 /**
+ * A set of POSIX signals. Made by weir_signals_create().
+ */
+typedef struct weir_signals weir_signals;
+
+/**
  * A strand. Made by weir_strand_create().
  */
 typedef struct weir_strand weir_strand;
@@ -138,6 +144,11 @@ typedef void (*weir_callback)(int status, void *user);
  * cancelled or failed half way still tells how far it came.
  */
 typedef void (*weir_io_callback)(int status, size_t bytes, void *user);
+
+/**
+ * Called when an operation that gives a number completes.
+ */
+typedef void (*weir_value_callback)(int status, int value, void *user);
 
 /**
  * Called with an accepted connection. `peer` is a new stream of the acceptor's context that belongs to
@@ -1686,6 +1697,143 @@ int weir_acceptor_get_option(weir_acceptor *acceptor,
  * Thread: any; never blocks.
  */
 int weir_acceptor_bind_to_device(weir_acceptor *acceptor, const char *name);
+
+/* ---- signals --------------------------------------------------------------------------------- */
+
+/**
+ * System calls of the program that the signal interrupts end with EINTR. Without this flag they are restarted
+ * (SA_RESTART), so that code which knows nothing of signals goes on working. Functions of this library never give
+ * EINTR.
+ */
+#define WEIR_SIGNALS_INTERRUPT 1
+
+/**
+ * SIGCHLD only: it does not come for children that stop or continue (SA_NOCLDSTOP).
+ */
+#define WEIR_SIGNALS_NO_CHILD_STOP 2
+
+/**
+ * SIGCHLD only: children that exit leave nothing to wait for (SA_NOCLDWAIT).
+ */
+#define WEIR_SIGNALS_NO_CHILD_WAIT 4
+
+/**
+ * The handler that the program had set before is called too, from within the signal handler, with the signals
+ * blocked that it had asked for. (Where there was the default action, or none, nothing is called.)
+ */
+#define WEIR_SIGNALS_CHAIN 8
+
+/**
+ * Whatever flags other sets give for this signal; none as long as no set gives any. Not with other flags.
+ */
+#define WEIR_SIGNALS_ANY_FLAGS 16
+
+/**
+ * Makes a set of signals, which is empty. Any number of sets, of one context or of several, may have the same
+ * signal: each sees every delivery. End it with weir_signals_close().
+ *
+ * Errors: WEIR_EBADF, WEIR_EINVAL (`out` is NULL), WEIR_ENOMEM, WEIR_ESHUTDOWN.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_signals_create(weir_context *context, weir_signals **out);
+
+/**
+ * Ends a set: its waits complete with WEIR_ECANCELED, later, in run; its signals are given back as
+ * weir_signals_clear() does. What has arrived and was not delivered is dropped.
+ *
+ * Errors: WEIR_EBADF.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_signals_close(weir_signals *signals);
+
+/**
+ * The context that the set belongs to.
+ *
+ * Errors: WEIR_EBADF, WEIR_EINVAL (`out` is NULL).
+ *
+ * Thread: any; never blocks.
+ */
+int weir_signals_context(weir_signals *signals, weir_context **out);
+
+/**
+ * Adds a signal. From now on each delivery to the process is counted for the set, whether a wait is pending or
+ * not. While any set of the process has the signal, the library's handler is in place of the program's
+ * action for it; when the last one gives it back, the action that was there before is restored, unless the
+ * program has set another meanwhile, which then stays. A signal that every thread has blocked does not arrive.
+ * Deliveries of a standard signal that the kernel merged, since one was pending already, count once.
+ *
+ * `flags` are WEIR_SIGNALS_..., 0 or WEIR_SIGNALS_ANY_FLAGS. They are the process's: from the first set that gives
+ * some until the last set gives the signal back. To add a signal that the set has already
+ * does no more than to give flags.
+ *
+ * The first one in the process opens an fd, which stays open.
+ *
+ * Errors: WEIR_EBADF, WEIR_EINVAL (no signal of that number; SIGKILL and SIGSTOP, which can't be caught; SIGSEGV,
+ * SIGBUS, SIGFPE, SIGILL, SIGTRAP and SIGSYS, after which a program can't go on; an unknown flag, or one for
+ * SIGCHLD with another signal), -EEXIST (a set of this process has the signal with other flags), WEIR_EBUSY (the
+ * program has set a handler of its own while a set had the signal, and that one would have to be replaced
+ * or chained to), WEIR_ENOMEM, WEIR_ESHUTDOWN, -EMFILE, -ENFILE, or what the kernel said of epoll.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_signals_add(weir_signals *signals,
+                     int signo,
+                     uint32_t flags);
+
+/**
+ * Takes a signal out of the set. What has arrived of it and was not delivered is dropped, also if it is added
+ * again; waits stay pending.
+ *
+ * Errors: WEIR_EBADF, WEIR_EINVAL (a signal that no set can have), -ENOENT (the set does not have it).
+ *
+ * Thread: any; never blocks.
+ */
+int weir_signals_remove(weir_signals *signals, int signo);
+
+/**
+ * Takes every signal out of the set, as weir_signals_remove() does.
+ *
+ * Errors: WEIR_EBADF.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_signals_clear(weir_signals *signals);
+
+/**
+ * Waits for one delivery of one of the set's signals: completes with 0 and its number, or with WEIR_ECANCELED and 0.
+ * What arrived since it was added and was not delivered completes a wait at once (but not inside this call). Any
+ * number of waits may be pending; each takes one delivery, the oldest wait first. Different signals come in no
+ * particular order, but each in its turn. A set without signals may be waited for.
+ *
+ * Errors: WEIR_EBADF, WEIR_ENOMEM, WEIR_ESHUTDOWN.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_signals_wait(weir_signals *signals,
+                      weir_value_callback callback,
+                      void *user);
+
+/**
+ * Ends the pending waits with WEIR_ECANCELED, and nothing later. `count`, which may be NULL, receives how many were
+ * ended. What has arrived stays for later waits.
+ *
+ * Errors: WEIR_EBADF.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_signals_cancel(weir_signals *signals,
+                        size_t *count);
+
+/**
+ * The number of deliveries that have arrived and that no wait has taken.
+ *
+ * Errors: WEIR_EBADF, WEIR_EINVAL (`count` is NULL).
+ *
+ * Thread: any; never blocks.
+ */
+int weir_signals_arrived(weir_signals *signals, size_t *count);
 
 /* ---- option ---------------------------------------------------------------------------------- */
 

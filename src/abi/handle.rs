@@ -42,6 +42,11 @@ pub struct weir_hook {
     _opaque: [u8; 0],
 }
 
+/// A set of POSIX signals. Made by weir_signals_create().
+pub struct weir_signals {
+    _opaque: [u8; 0],
+}
+
 /// Called when an operation completes: with 0 or a negative code, and the pointer given with it.
 pub type weir_callback = Option<unsafe extern "C-unwind" fn(status: c_int, user: *mut c_void)>;
 
@@ -49,6 +54,10 @@ pub type weir_callback = Option<unsafe extern "C-unwind" fn(status: c_int, user:
 /// cancelled or failed half way still tells how far it came.
 pub type weir_io_callback =
     Option<unsafe extern "C-unwind" fn(status: c_int, bytes: usize, user: *mut c_void)>;
+
+/// Called when an operation that gives a number completes.
+pub type weir_value_callback =
+    Option<unsafe extern "C-unwind" fn(status: c_int, value: c_int, user: *mut c_void)>;
 
 /// Called with an accepted connection. `peer` is a new stream of the acceptor's context that belongs to
 /// the receiver, who closes it. `address` is the other side's address, valid during the call only.
@@ -153,6 +162,11 @@ pub(super) fn strand(pointer: *const weir_strand) -> Result<Token, Errno> {
 #[inline]
 pub(super) fn hook(pointer: *const weir_hook) -> Result<Token, Errno> {
     token(pointer, KIND_HOOK)
+}
+
+#[inline]
+pub(super) fn signals(pointer: *const weir_signals) -> Result<Token, Errno> {
+    token(pointer, kind::SIGNALS)
 }
 
 /// A handle of any kind.

@@ -20,6 +20,7 @@ pub mod option;
 pub mod pool;
 pub mod record;
 pub mod report;
+pub mod signals;
 pub mod strand;
 pub mod stream;
 pub mod timer;

@@ -46,7 +46,8 @@
  * Fork. A child must not use contexts that its parent made (it may make its own); fork followed by exec is
  * fine, since every fd is close-on-exec.
  *
- * Signals. No SIGPIPE is raised, EINTR and EAGAIN are never seen. No signal handler is installed.
+ * Signals. No SIGPIPE is raised, EINTR and EAGAIN are never seen. A signal handler is installed by
+ * weir_signals_add() only.
  *
  * Versions. Structs that may grow begin with their size; the soname changes when the ABI breaks.
  */

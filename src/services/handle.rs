@@ -1,10 +1,11 @@
 //! What every handle can do, whatever its kind.
 
-use super::kind;
+use super::{kind, signals};
 use crate::sched::descriptor::Descriptor;
 use crate::sched::frame::Caller;
 use crate::sched::hooks::{Hook, KIND_HOOK};
 use crate::sched::member::Member;
+use crate::sched::object::Body;
 use crate::sched::scheduler::Scheduler;
 use crate::sched::strand::{KIND_STRAND, Strand};
 use crate::sched::table::Token;
@@ -32,6 +33,11 @@ fn with<T>(token: Token, work: impl FnOnce(Held) -> Result<T, Errno>) -> Result<
             let (member, pending) = (locked.member(), locked.pending());
             work(Held { sched: locked.sched, member, pending })
         }
+        kind::SIGNALS => {
+            let mut locked = signals::lock(token)?;
+            let (member, pending) = (locked.member(), locked.body().pending());
+            work(Held { sched: locked.sched, member, pending })
+        }
         KIND_STRAND => {
             let locked = Strand::lock(token)?;
             let (member, pending) = (locked.member(), locked.pending());
@@ -51,6 +57,7 @@ pub fn close(caller: &Caller, token: Token) -> Result<(), Errno> {
     match token.kind() {
         kind::STREAM | kind::ACCEPTOR => Descriptor::lock(token)?.close(caller),
         KIND_TIMER => Timer::lock(token)?.close(caller),
+        kind::SIGNALS => signals::close(caller, token)?,
         KIND_STRAND => Strand::lock(token)?.close(),
         KIND_HOOK => Hook::lock(token)?.close(caller),
         _ => return Err(Errno::BADF),
@@ -66,6 +73,7 @@ pub fn cancel(caller: &Caller, token: Token) -> Result<usize, Errno> {
             let mut timer = Timer::lock(token)?;
             timer.cancel_waits(caller, usize::MAX) + timer.stop(caller)
         }
+        kind::SIGNALS => signals::cancel(caller, token)?,
         // What is posted to a strand can't be taken back.
         KIND_STRAND => Strand::lock(token).map(|_| 0)?,
         KIND_HOOK => Hook::lock(token)?.stop(caller),

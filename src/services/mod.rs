@@ -8,6 +8,8 @@ pub mod handle;
 pub mod options;
 pub mod pooled;
 pub mod report;
+pub mod signal_board;
+pub mod signals;
 pub mod stream;
 pub mod timer;
 

@@ -1,7 +1,7 @@
 //! A wake-up that an epoll set can wait for: eventfd(2).
 #![allow(unsafe_code, reason = "calls libc")]
 
-use super::errno::{Errno, check, retry_bytes};
+use super::errno::{Errno, check, retry, retry_bytes};
 use super::fd;
 use std::os::fd::RawFd;
 
@@ -28,11 +28,15 @@ impl EventFd {
     /// counter's end, EAGAIN, and then the fd is readable already.
     #[inline]
     pub fn write(&self) {
-        let one = 1_u64;
-        // SAFETY: eight bytes of `one`, which lives through the call.
-        let _ = retry_bytes(|| unsafe {
-            libc::write(self.fd, (&raw const one).cast(), size_of::<u64>())
-        });
+        write(self.fd);
+    }
+
+    /// Puts a fresh one, at 0, in place of this one under the same number; for the child of a fork, which
+    /// shares the old one with its parent.
+    pub fn renew(&self) -> Result<(), Errno> {
+        let fresh = EventFd::new()?;
+        // SAFETY: takes numbers only; both are ours.
+        retry(|| unsafe { libc::dup3(fresh.fd, self.fd, libc::O_CLOEXEC) }).map(drop)
     }
 
     /// Sets the counter to 0.
@@ -43,6 +47,14 @@ impl EventFd {
             libc::read(self.fd, (&raw mut count).cast(), size_of::<u64>())
         });
     }
+}
+
+/// [`EventFd::write`] by number, for a signal handler.
+#[inline]
+pub(super) fn write(fd: RawFd) {
+    let one = 1_u64;
+    // SAFETY: eight bytes of `one`, which lives through the call.
+    let _ = retry_bytes(|| unsafe { libc::write(fd, (&raw const one).cast(), size_of::<u64>()) });
 }
 
 impl Drop for EventFd {
@@ -83,5 +95,19 @@ mod tests {
         assert_eq!(wrote, 8);
         event.write();
         assert!(is_readable(&event));
+    }
+
+    #[test]
+    fn h70_a_renewed_one_has_its_number_and_nothing_of_the_old() {
+        let event = EventFd::new().unwrap();
+        // SAFETY: takes a number only.
+        let old = unsafe { libc::dup(event.raw()) };
+        let number = event.raw();
+        event.renew().unwrap();
+        event.write();
+        assert_eq!(event.raw(), number);
+        assert!(is_nonblocking_cloexec(number) && is_readable(&event));
+        assert_eq!(socket::poll(old, libc::POLLIN), Ok(0));
+        fd::close(old);
     }
 }

@@ -11,6 +11,8 @@
 //!   same), `connect` (it goes on in the background), and a blocking `Epoll::wait`, which reports no
 //!   events, so that its caller looks at the clock again.
 //!
+//! `signal` has the one state that lives on: what its handler counts.
+//!
 //! Nothing here allocates but `EventBuffer::new`, and nothing panics.
 
 pub mod address;
@@ -21,6 +23,7 @@ pub mod eventfd;
 pub mod fd;
 pub mod fork;
 pub mod membarrier;
+pub mod signal;
 pub mod socket;
 pub mod timerfd;
 pub mod transfer;
