@@ -10,7 +10,7 @@ use crate::sched::completion::{Stall, StallFn};
 use crate::sched::frame::Caller;
 use crate::sched::run_queue::Limit;
 use crate::sched::scheduler::{Count, Options, Scheduler};
-use crate::services::report;
+use crate::services::{fork, report};
 use crate::sys::clock;
 use crate::sys::errno::Errno;
 use libc::{c_char, c_int, c_void};
@@ -572,7 +572,7 @@ pub extern "C" fn weir_context_notify_fork(context: *mut weir_context, event: c_
     code(self::context(&caller, context).and_then(|context| match event {
         WEIR_FORK_PREPARE if context.is_busy_elsewhere(&caller) => Err(Errno::BUSY),
         WEIR_FORK_PREPARE | WEIR_FORK_PARENT => Ok(()),
-        WEIR_FORK_CHILD => context.renew(&caller),
+        WEIR_FORK_CHILD => fork::child(*context, &caller),
         _ => Err(Errno::INVAL),
     }))
 }

@@ -61,6 +61,25 @@ pub struct Options {
     pub log: Option<(LogFn, *mut c_void)>,
 }
 
+#[cfg(all(test, not(loom)))]
+impl Options {
+    /// Of a plain context.
+    pub fn for_tests() -> Self {
+        Options {
+            many_threads: false,
+            manual_clock: false,
+            budget: Limits { initial: 0, max: 0, unassisted: 0 },
+            max_events: 8,
+            timer_slack: 0,
+            pool: Shape { slots: 1, slot_size: 64 },
+            measures: false,
+            stall_limit: 0,
+            stall: None,
+            log: None,
+        }
+    }
+}
+
 /// What exists from creation to destruction.
 struct Core {
     reactor: Reactor,

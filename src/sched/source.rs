@@ -139,7 +139,7 @@ fn address(sched: &Scheduler) -> usize {
 
 /// Registers every source of a context with its epoll set, which is new. An fd that is not what it was
 /// gives no events.
-pub(super) fn renew(sched: &Scheduler) {
+pub fn renew(sched: &Scheduler) {
     for index in 0.. {
         let Some(source) = SOURCES.by_index(index) else { return };
         let state = source.state.lock();

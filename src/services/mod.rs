@@ -4,6 +4,7 @@
 //! argument; C's types and pointers are translated on the floor above.
 
 pub mod acceptor;
+pub mod fork;
 pub mod handle;
 pub mod options;
 pub mod pooled;

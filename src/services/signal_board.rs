@@ -242,17 +242,10 @@ impl Board {
         }
     }
 
-    /// In the child of a fork, after [`Board::after_fork`] and when the context has an epoll set of its own:
-    /// registers it there.
-    pub fn rebuild(&mut self, sched: &'static Scheduler) -> Result<(), Errno> {
-        let Some(wake) = &self.wake else { return Ok(()) };
-        let Some(home) = self.homes.iter_mut().find(|home| ptr::eq(home.sched, sched)) else {
-            return Ok(());
-        };
-        let source = Source::register(sched, wake.raw(), epoll::IN | epoll::ET, on_edge, 0)?;
-        std::mem::replace(&mut home.source, source).forget();
-        // What came between the fork and now woke the parent.
-        wake.write();
-        Ok(())
+    /// In the child of a fork: has every context look at what came.
+    pub fn rouse(&self) {
+        if let Some(wake) = &self.wake {
+            wake.write();
+        }
     }
 }

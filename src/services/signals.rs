@@ -276,16 +276,16 @@ pub fn after_fork() -> Result<(), Errno> {
     board().after_fork()
 }
 
-/// In the child of a fork, after [`after_fork`], for each context that has an epoll set of its own again. What
-/// had arrived before the fork and was not delivered stays, in the parent and in the child.
-pub fn rebuild(sched: &'static Scheduler) -> Result<(), Errno> {
-    board().rebuild(sched)
+/// In the child of a fork, after [`after_fork`], when a context has registered its sources again: what came
+/// in between woke nobody. What had arrived before the fork and was not delivered stays, in the parent and in
+/// the child.
+pub fn rouse() {
+    board().rouse();
 }
 
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use crate::sched::budget::Limits;
     use crate::sched::completion::{Record, Sink};
     use crate::sched::run_queue::Limit;
     use crate::sched::scheduler::Options;
@@ -296,15 +296,7 @@ mod tests {
     #[allow(unsafe_code, reason = "raises a signal, and gives memory for records")]
     fn h70_a_renewed_eventfd_is_registered_again() {
         let caller = Caller::current();
-        let limits = Limits { initial: 0, max: 0, unassisted: 0 };
-        let options = Options {
-            many_threads: false,
-            manual_clock: false,
-            budget: limits,
-            max_events: 8,
-            timer_slack: 0,
-        };
-        let context = Scheduler::create(options).unwrap();
+        let context = Scheduler::create(Options::for_tests()).unwrap();
         let sched = *Scheduler::resolve(&caller, context).unwrap();
         let set = create(sched).unwrap();
         let signo = libc::SIGWINCH;
@@ -315,7 +307,8 @@ mod tests {
             // SAFETY: room for one.
             let sink = unsafe { Sink::new(record.as_mut_ptr(), 1) };
             let pinned = Scheduler::resolve(&caller, context).unwrap();
-            let taken = Scheduler::reap(pinned, &caller, Limit::Poll, &sink).unwrap();
+            let taken =
+                Scheduler::enter_and_reap(pinned, &caller, Limit::Poll, &sink, |_| ()).unwrap();
             // SAFETY: written where one was taken.
             (taken == 1).then(|| unsafe { record.assume_init() }.value)
         };
@@ -325,13 +318,15 @@ mod tests {
         // SAFETY: a handler is installed.
         assert_eq!(unsafe { libc::raise(signo) }, 0);
         assert_eq!(reap(), None);
-        rebuild(sched).unwrap();
+        crate::sched::source::renew(sched);
+        rouse();
         assert_eq!(reap(), Some(value(signo)));
         wait(&caller, set, None, std::ptr::null_mut()).unwrap();
         // SAFETY: as above.
         assert_eq!(unsafe { libc::raise(signo) }, 0);
         assert_eq!(reap(), Some(value(signo)));
         close(&caller, set).unwrap();
-        Scheduler::destroy(Scheduler::resolve(&caller, context).unwrap(), &caller).unwrap();
+        let pinned = Scheduler::resolve(&caller, context).unwrap();
+        Scheduler::destroy(pinned, &caller, |_| ()).unwrap();
     }
 }
