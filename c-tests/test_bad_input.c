@@ -538,6 +538,12 @@ static int call_context_notify_fork(void *handle)
     return weir_context_notify_fork((weir_context *)handle, WEIR_FORK_PARENT);
 }
 
+static int call_set_allocator(void *handle)
+{
+    (void)handle;
+    return weir_set_allocator(NULL) == WEIR_EINVAL ? 0 : -1;
+}
+
 static int call_stream_adopt(void *handle)
 {
     return weir_stream_adopt((weir_stream *)handle, 0);
@@ -851,6 +857,7 @@ static const struct row table[] = {
     {"weir_hook_create", CONTEXT, call_hook_create, 0, 0, WEIR_ESHUTDOWN, false},
     {"weir_hook_start", HOOK, call_hook_start, 0, 0, GONE, false},
     {"weir_hook_stop", HOOK, call_hook_stop, 0, 0, GONE, true},
+    {"weir_set_allocator", NOTHING, call_set_allocator, 0, 0, 0, false},
     {"weir_signals_add", SIGNALS, call_signals_add, 0, 0, GONE, false},
     {"weir_signals_arrived", SIGNALS, call_signals_arrived, 0, 0, GONE, false},
     {"weir_signals_cancel", SIGNALS, call_signals_cancel, 0, 0, GONE, true},
@@ -1097,6 +1104,9 @@ static void context_arguments(struct fixture *f)
     EXPECT(context_notify_fork, WEIR_EINVAL, c, 0);
     EXPECT(context_notify_fork, WEIR_EINVAL, c, 4);
     EXPECT(context_notify_fork, WEIR_EINVAL, c, WEIR_FORK_CHILD); /* this is no child */
+    weir_allocator nothing = {sizeof nothing, NULL, NULL, NULL};
+    EXPECT(set_allocator, WEIR_EINVAL, NULL);
+    EXPECT(set_allocator, WEIR_EINVAL, &nothing);
     EXPECT(strand_create, WEIR_EINVAL, c, NULL);
     EXPECT(timer_create, WEIR_EINVAL, c, NULL);
     EXPECT(stream_create, WEIR_EINVAL, c, NULL);

@@ -2257,6 +2257,43 @@ int weir_context_report(weir_context *context,
  */
 const char *weir_handle_type_name(void *handle);
 
+/* ---- memory ---------------------------------------------------------------------------------- */
+
+/**
+ * Functions that the library gets its memory from, for weir_set_allocator(). They are called from any thread, also with
+ * locks of the library held: they must not call the library.
+ */
+typedef struct weir_allocator {
+    /**
+     * sizeof(weir_allocator).
+     */
+    size_t struct_size;
+    /**
+     * Gives `size` bytes (never 0) at a multiple of `alignment` (a power of two), or NULL. A function that gets
+     * NULL in the middle of a call returns WEIR_ENOMEM.
+     */
+    void *(*allocate)(size_t size, size_t alignment, void *user);
+    /**
+     * Takes back what `allocate` gave, with the same size and alignment.
+     */
+    void (*release)(void *memory, size_t size, size_t alignment, void *user);
+    /**
+     * Passed to both.
+     */
+    void *user;
+} weir_allocator;
+
+/**
+ * Has the library get its memory from the program, for the whole process and for ever. To be called before
+ * anything else of the library: what was allocated by one allocator can't be freed by another. (Handles and
+ * pooled operations are shared by all contexts, so this can't be an option of one.)
+ *
+ * Errors: WEIR_EINVAL (NULL, or a function is NULL, or struct_size), WEIR_EBUSY (memory was allocated already).
+ *
+ * Thread: any; never blocks.
+ */
+int weir_set_allocator(const weir_allocator *allocator);
+
 #ifdef __cplusplus
 }
 #endif

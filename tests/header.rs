@@ -10,9 +10,25 @@ use std::thread;
 const INCLUDES: [&str; 5] = ["stddef.h", "stdint.h", "sys/types.h", "sys/socket.h", "sys/uio.h"];
 
 /// The sections of the header, each a file of `src/abi`. What one declares, those behind it may use.
+#[rustfmt::skip]
 const SECTIONS: &[&str] = &[
-    "version", "handle", "error", "context", "strand", "hook", "record", "timer", "stream",
-    "acceptor", "signals", "option", "address", "pool", "enter", "report",
+    "version",
+    "handle",
+    "error",
+    "context",
+    "strand",
+    "hook",
+    "record",
+    "timer",
+    "stream",
+    "acceptor",
+    "signals",
+    "option",
+    "address",
+    "pool",
+    "enter",
+    "report",
+    "memory",
 ];
 
 fn root() -> &'static Path {

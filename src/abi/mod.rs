@@ -16,6 +16,7 @@ pub mod enter;
 pub mod error;
 pub mod handle;
 pub mod hook;
+pub mod memory;
 pub mod option;
 pub mod pool;
 pub mod record;

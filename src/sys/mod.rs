@@ -23,6 +23,7 @@ pub mod eventfd;
 pub mod fd;
 pub mod fork;
 pub mod membarrier;
+pub mod memory;
 pub mod signal;
 pub mod socket;
 pub mod timerfd;

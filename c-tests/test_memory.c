@@ -1,0 +1,89 @@
+/* The program's own allocator. One case a process: it is set once. */
+#include "net.h"
+
+static atomic_size_t blocks, bytes, calls;
+static atomic_int fail;
+
+static void *allocate(size_t size, size_t alignment, void *user)
+{
+    CHECK(user == &blocks);
+    CHECK(size > 0 && alignment > 0 && (alignment & (alignment - 1)) == 0);
+    if (fail)
+        return NULL;
+    void *memory = NULL;
+    if (alignment < sizeof(void *))
+        alignment = sizeof(void *);
+    CHECK_EQ(posix_memalign(&memory, alignment, size), 0);
+    blocks++;
+    calls++;
+    bytes += size;
+    return memory;
+}
+
+static void release(void *memory, size_t size, size_t alignment, void *user)
+{
+    (void)alignment;
+    CHECK(user == &blocks);
+    CHECK(memory != NULL);
+    blocks--;
+    bytes -= size;
+    free(memory);
+}
+
+static const weir_allocator own = {sizeof own, allocate, release, &blocks};
+
+TEST(all_memory_comes_from_the_program)
+{
+    CHECK_OK(weir_set_allocator(&own));
+    CHECK_CODE(weir_set_allocator(&own), WEIR_EBUSY);
+    weir_context *context = new_context();
+    CHECK(blocks > 0);
+    struct counter counter = {0};
+    weir_timer *timers[200];
+    for (int i = 0; i < 200; i++) {
+        timers[i] = new_timer(context);
+        CHECK_OK(weir_timer_wait(timers[i], done, &counter));
+        CHECK_OK(weir_handle_set_name(timers[i], "a name"));
+    }
+    weir_stream *stream = new_stream(context);
+    CHECK_OK(weir_handle_set_tag(stream, 7));
+    size_t before = bytes;
+    CHECK_OK(weir_context_pool(context, NULL, NULL, NULL));
+    CHECK(bytes >= before + 256 * 4096);
+    CHECK_OK(weir_context_run(context, NULL));
+    CHECK_EQ(atomic_load(&counter.calls), 200);
+    CHECK_OK(weir_context_destroy(context));
+    CHECK(bytes < before); /* the pool, the names and the event buffer have come back */
+}
+
+TEST(where_it_gives_nothing_calls_return_enomem)
+{
+    CHECK_OK(weir_set_allocator(&own));
+    fail = 1;
+    weir_context *context = NULL;
+    CHECK_CODE(weir_context_create(NULL, &context), WEIR_ENOMEM);
+    fail = 0;
+    context = new_context();
+    fail = 1;
+    CHECK_CODE(weir_context_pool(context, NULL, NULL, NULL), WEIR_ENOMEM);
+    int made = 0;
+    weir_timer *timer = NULL;
+    while (weir_timer_create(context, &timer) == 0)
+        made++;
+    CHECK_CODE(weir_timer_create(context, &timer), WEIR_ENOMEM);
+    if (made > 0)
+        CHECK_CODE(weir_handle_set_name(timer, "name"), WEIR_ENOMEM);
+    fail = 0;
+    CHECK_OK(weir_timer_create(context, &timer));
+    CHECK_OK(weir_context_destroy(context));
+}
+
+TEST(it_is_too_late_once_memory_was_allocated)
+{
+    weir_context *context = new_context();
+    CHECK_CODE(weir_set_allocator(&own), WEIR_EBUSY);
+    CHECK_OK(weir_context_destroy(context));
+    CHECK_EQ(calls, 0);
+}
+
+TEST_MAIN()
