@@ -38,7 +38,7 @@
  *
  * Threads. Every function may be called from any thread, at the same time, on the same handle. Several threads
  * may run one context: its callbacks then run at the same time, also those of one stream's reading
- * and writing. "Never blocks" means: no wait for I/O, time or user code.
+ * and writing, unless they go through a weir_strand. "Never blocks" means: no wait for I/O, time or user code.
  *
  * Ownership. What a create function gives is the caller's to close. A context owns its handles: its
  * destruction closes what is still open. fds that are adopted belong to the library, released ones to the
@@ -46,8 +46,11 @@
  *
  * Another event loop can host a context by one fd: see weir_context_fd().
  *
- * Fork. A child must not use contexts that its parent made (it may make its own); fork followed by exec is
- * fine, since every fd is close-on-exec.
+ * Records. With a NULL callback an operation completes with a weir_record that weir_context_reap() collects:
+ * for languages in which a call from C is dear.
+ *
+ * Fork. weir_context_notify_fork() keeps a context usable on both sides. A child that does not call it leaves the
+ * contexts of its parent alone (it may make its own). Every fd is close-on-exec.
  *
  * Signals. No SIGPIPE is raised, EINTR and EAGAIN are never seen. A signal handler is installed by
  * weir_signals_add() only.
