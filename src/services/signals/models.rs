@@ -3,15 +3,15 @@
 
 use super::*;
 use crate::sched::frame::Frame;
-use crate::sched::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering};
+use crate::sched::sync::{AtomicU64, AtomicUsize, Mutex, Ordering};
 use loom::sync::Arc;
 use loom::thread;
 
 struct Shared {
     /// What the handler adds to.
     count: AtomicU64,
-    /// The kernel's part: an edge that stays until a turn takes it.
-    edge: AtomicBool,
+    /// The kernel's part, with a lock of its own: an edge that stays until a turn takes it.
+    edge: Mutex<bool>,
     set: Mutex<Signals>,
     delivered: AtomicUsize,
 }
@@ -22,7 +22,7 @@ impl Shared {
     /// The order of `sys/signal.rs`.
     fn handler(&self) {
         self.count.fetch_add(1, Ordering::AcqRel);
-        self.edge.store(true, Ordering::Release);
+        *self.edge.lock() = true;
     }
 
     fn count_of(&self) -> impl Fn(c_int) -> u64 {
@@ -40,7 +40,7 @@ impl Shared {
     }
 
     fn turn(&self) {
-        if !self.edge.swap(false, Ordering::AcqRel) {
+        if !std::mem::take(&mut *self.edge.lock()) {
             return;
         }
         let mut set = self.set.lock();
@@ -57,7 +57,7 @@ fn model(signals: usize, waits: usize) {
         body.wanted.push(Wanted { signo: 1, seen: 0 });
         let shared = Arc::new(Shared {
             count: AtomicU64::new(0),
-            edge: AtomicBool::new(false),
+            edge: Mutex::new(false),
             set: Mutex::new(body),
             delivered: AtomicUsize::new(0),
         });
