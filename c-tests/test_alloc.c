@@ -486,6 +486,34 @@ TEST(periodic_ticks_allocate_nothing)
     CHECK_OK(weir_context_destroy(context));
 }
 
+static weir_signals *raised;
+
+static void raise_again(int status, int value, void *user)
+{
+    CHECK_CODE(status, 0);
+    if (!next_round())
+        return;
+    CHECK_OK(weir_signals_wait(raised, raise_again, user));
+    raise(value);
+}
+
+static void start_signals(weir_context *context)
+{
+    CHECK_OK(weir_signals_create(context, &raised));
+    CHECK_OK(weir_signals_add(raised, SIGUSR1, 0));
+    CHECK_OK(weir_signals_wait(raised, raise_again, NULL));
+    raise(SIGUSR1);
+}
+
+TEST(signals_allocate_nothing)
+{
+    skip_if_not_counting();
+    weir_context *context = new_context();
+    run_on(context, 1, start_signals);
+    expect_none();
+    CHECK_OK(weir_context_destroy(context));
+}
+
 TEST(timers_created_and_closed_allocate_nothing)
 {
     skip_if_not_counting();

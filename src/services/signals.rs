@@ -79,13 +79,13 @@ impl Signals {
         self.wanted.iter().position(|wanted| wanted.signo == signo)
     }
 
-    /// Takes one signal that has arrived.
-    fn take(&mut self) -> Option<c_int> {
+    /// Takes one signal that has arrived. `count_of` tells how often one was delivered to the process.
+    fn take(&mut self, count_of: impl Fn(c_int) -> u64) -> Option<c_int> {
         let count = self.wanted.len();
         for step in 0..count {
             let at = (self.turn + step) % count;
             let wanted = self.wanted.get_mut(at)?;
-            if wanted.seen != signal::count(wanted.signo) {
+            if wanted.seen != count_of(wanted.signo) {
                 wanted.seen = wanted.seen.wrapping_add(1);
                 self.turn = at + 1;
                 return Some(wanted.signo);
@@ -95,14 +95,31 @@ impl Signals {
     }
 
     /// The oldest wait and a signal for it.
-    fn match_one(&mut self) -> Option<(NonNull<Op>, u64)> {
+    fn match_one(&mut self, count_of: impl Fn(c_int) -> u64) -> Option<(NonNull<Op>, u64)> {
         if self.waits.is_empty() {
             return None;
         }
-        let signo = self.take()?;
+        let signo = self.take(count_of)?;
         let ticket = self.waits.pop()?;
         self.waiting -= 1;
         Some((ticket, value(signo)))
+    }
+
+    /// Takes a signal for a new wait, which comes after those that are parked; where there is none the wait is
+    /// parked.
+    fn take_or_park(
+        &mut self,
+        ticket: NonNull<Op>,
+        count_of: impl Fn(c_int) -> u64,
+    ) -> Option<u64> {
+        if self.waits.is_empty()
+            && let Some(signo) = self.take(count_of)
+        {
+            return Some(value(signo));
+        }
+        self.waits.push(ticket);
+        self.waiting += 1;
+        None
     }
 }
 
@@ -133,7 +150,7 @@ pub(super) fn on_edge(sched: &'static Scheduler, _: u64, _: u32, ready: &OpQueue
         let Some(token) = next else { return };
         at = Some(token);
         let Ok(mut set) = Object::<Signals>::lock(token) else { continue };
-        while let Some((ticket, value)) = set.body().match_one() {
+        while let Some((ticket, value)) = set.body().match_one(signal::count) {
             set.finish_in_turn(ready, ticket, 0, value);
         }
     }
@@ -237,18 +254,13 @@ pub fn wait(
     let begun = lock(set).and_then(|mut set| {
         set.check_open()?;
         // Older waits come first; the turn that serves them may not have come yet.
-        while let Some((older, value)) = set.body().match_one() {
+        while let Some((older, value)) = set.body().match_one(signal::count) {
             set.finish(caller, older, 0, value);
         }
-        if set.body().waits.is_empty()
-            && let Some(signo) = set.body().take()
-        {
-            set.complete(caller, ticket, 0, value(signo));
-            return Ok(());
+        match set.body().take_or_park(ticket, signal::count) {
+            Some(value) => set.complete(caller, ticket, 0, value),
+            None => set.begin(),
         }
-        set.begin();
-        set.body().waits.push(ticket);
-        set.body().waiting += 1;
         Ok(())
     });
     if begun.is_err() {
@@ -282,6 +294,9 @@ pub fn after_fork() -> Result<(), Errno> {
 pub fn rouse() {
     board().rouse();
 }
+
+#[cfg(all(test, loom))]
+mod models;
 
 #[cfg(all(test, not(loom)))]
 mod tests {
