@@ -1285,6 +1285,100 @@ int weir_stream_get_option(weir_stream *stream,
  */
 int weir_stream_bind_to_device(weir_stream *stream, const char *name);
 
+/* ---- compose --------------------------------------------------------------------------------- */
+
+/**
+ * What weir_stream_read_until() reads into and looks for. The caller's; from the start of the operation until its
+ * completion, or until cancel or close has returned, only the library touches it.
+ */
+typedef struct weir_until {
+    /**
+     * sizeof(weir_until).
+     */
+    size_t struct_size;
+    /**
+     * The buffer.
+     */
+    void *data;
+    /**
+     * Its length: the limit of the read.
+     */
+    size_t capacity;
+    /**
+     * In: the bytes that are in the buffer already. Out: those that are in it now.
+     */
+    size_t filled;
+    /**
+     * What to read up to.
+     */
+    const void *delimiter;
+    /**
+     * Its length, at least 1.
+     */
+    size_t delimiter_length;
+} weir_until;
+
+/**
+ * Limits how long an operation of the stream may go without progress. `directions` is WEIR_WAIT_READ,
+ * WEIR_WAIT_WRITE or both. An operation that waits for `timeout_ns` with no byte moved completes with
+ * WEIR_ETIMEDOUT and the bytes that had moved before; the stream is as good as before, and the next operation
+ * may begin. Each byte that moves gives an operation its whole time again. What the kernel had ready
+ * when the time was over comes first.
+ *
+ * The limit holds for every operation of the direction until it is changed, a connect (of the writing
+ * direction) and weir_stream_wait() among them; one that is pending is measured from now on. WEIR_FOREVER, which
+ * every stream begins with, is no limit; with 0 only what can complete at once succeeds. The time is that
+ * of the context's clock. A limit costs no system call for each operation.
+ *
+ * Errors: WEIR_EBADF, WEIR_EINVAL (no or other directions, a negative time), WEIR_ENOMEM, WEIR_ESHUTDOWN.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_stream_set_timeout(weir_stream *stream,
+                            int directions,
+                            int64_t timeout_ns);
+
+/**
+ * Sends `length` bytes of the file `fd` from `offset` on, without reading them into the program. Completes with 0
+ * when all are sent, with WEIR_EOF where the file ends before, or with what was met; `bytes` tells how many
+ * were sent. `fd` is anything that sendfile(2) reads from; it stays the caller's, its own position
+ * stays as it is, and it must be open until the completion, or until cancel or close has returned. A file that
+ * is not in memory is read from its disk meanwhile. A lost peer is -EPIPE and never a signal.
+ *
+ * It is a write: one may be pending in that direction.
+ *
+ * Errors: as weir_stream_write(); WEIR_EINVAL for a negative `offset`, WEIR_EBADF for a negative `fd`. What
+ * sendfile(2) has against the file (-EBADF, -EINVAL) comes with the completion.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_stream_send_file(weir_stream *stream,
+                          int fd,
+                          int64_t offset,
+                          size_t length,
+                          weir_io_callback callback,
+                          void *user);
+
+/**
+ * Reads until a delimiter is in the buffer. Completes with 0 and, as `bytes`, the number of bytes up to and with
+ * the first delimiter. The buffer may hold more, which was read along: `until->filled` bytes in all. The caller
+ * takes the `bytes`, moves the others to the front (or `data` past them) and gives them in again as
+ * `filled` with the next call, which completes without reading when there is a delimiter among them. Plain reads
+ * do not see what is in the buffer.
+ *
+ * Where the buffer is full without a delimiter it completes with -EMSGSIZE; that, WEIR_EOF, WEIR_ECANCELED and
+ * every other error leave what was read in the buffer, and `bytes` is `until->filled`.
+ *
+ * Errors: as weir_stream_read_some(); WEIR_EINVAL also where `until` or a pointer in it is NULL, `struct_size` is
+ * wrong, the delimiter is empty or `filled` is above `capacity`.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_stream_read_until(weir_stream *stream,
+                           weir_until *until,
+                           weir_io_callback callback,
+                           void *user);
+
 /* ---- acceptor -------------------------------------------------------------------------------- */
 
 /**

@@ -12,6 +12,7 @@
 #![allow(unsafe_code, reason = "queueing embedded ops, and the table entry")]
 
 use super::completion::Callback;
+use super::extra::Extra;
 use super::frame::Caller;
 use super::member::{Class, Member};
 use super::op::Op;
@@ -84,6 +85,8 @@ pub struct State {
     pub(super) closed: bool,
     pub(super) read: Slot,
     pub(super) write: Slot,
+    /// See [`Extra`].
+    pub(super) extra: Option<Box<Extra>>,
 }
 
 // SAFETY: raw pointers in it are the user's buffers, used under the lock.
@@ -125,6 +128,7 @@ unsafe impl Entry for Descriptor {
                 closed: true,
                 read: Slot::vacant(),
                 write: Slot::vacant(),
+                extra: None,
             }),
         }
     }
@@ -373,9 +377,13 @@ impl Locked {
                 return Err(error);
             }
             Ok(Driven::Done) => self.complete_done(caller, dir),
-            Ok(Driven::Parked) => self.sched.work_started(),
+            Ok(Driven::Parked) => {
+                self.sched.work_started();
+                self.watch_time(dir);
+            }
             Ok(Driven::Yielded) => {
                 self.sched.work_started();
+                self.watch_time(dir);
                 self.queue(caller, dir);
             }
         }
@@ -575,7 +583,7 @@ impl Locked {
 
     /// Ends what is pending in one direction, with what has moved so far; 1 if there was something.
     /// What is complete already stays as it is (H24).
-    fn end(&mut self, caller: &Caller, dir: Dir, status: i32) -> usize {
+    pub(super) fn end(&mut self, caller: &Caller, dir: Dir, status: i32) -> usize {
         let slot = self.state.slot(dir);
         match slot.phase {
             Phase::Parked => {
@@ -621,6 +629,7 @@ impl Locked {
     /// Ends the handle: it is dead and its fd is closed when this returns.
     pub fn close(mut self, caller: &Caller) {
         self.cancel(caller);
+        self.drop_extra(caller);
         self.drop_fd();
         DESCRIPTORS.kill(self.descriptor);
         self.state.closed = true;

@@ -39,12 +39,16 @@ pub(super) unsafe fn run_ready(op: NonNull<Op>, frame: &Frame) {
             continue;
         }
         match locked.drive(dir) {
-            Ok(Driven::Parked) => continue,
+            Ok(Driven::Parked) => {
+                locked.watch_progress(dir);
+                continue;
+            }
             Ok(Driven::Yielded) => {
                 if let Kind::Accept { .. } = locked.state.slot(dir).kind {
                     // Delivers by itself, and needs the lock for each; so it comes last.
                     first = first.or(Some(Dir::Read));
                 } else {
+                    locked.watch_progress(dir);
                     locked.queue(&Caller::of(frame), dir);
                 }
                 continue;

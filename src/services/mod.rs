@@ -6,7 +6,10 @@
 pub mod acceptor;
 pub mod handle;
 pub mod options;
+pub mod read_until;
+pub mod send_file;
 pub mod stream;
+pub mod stream_timeout;
 pub mod timer;
 
 /// Handle kinds of the services (contexts, timers and strands, which `sched` knows, are 1, 2 and 5).

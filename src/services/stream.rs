@@ -23,11 +23,11 @@ use std::ptr;
 pub const EOF: i32 = -10001;
 
 /// Bytes that one operation moves before others have their turn (H34).
-const BYTES_PER_TURN: usize = 1 << 20;
+pub(super) const BYTES_PER_TURN: usize = 1 << 20;
 /// System calls that it makes before that.
-const CALLS_PER_TURN: u32 = 64;
+pub(super) const CALLS_PER_TURN: u32 = 64;
 /// Buffers handed to one vectored system call.
-const VECTORS: usize = 64;
+pub(super) const VECTORS: usize = 64;
 
 /// Makes a stream without an fd.
 pub fn create(sched: &'static Scheduler) -> Result<Token, Errno> {

@@ -20,6 +20,8 @@ pub mod errno;
 pub mod eventfd;
 pub mod fd;
 pub mod membarrier;
+pub mod search;
+pub mod sendfile;
 pub mod socket;
 pub mod timerfd;
 pub mod transfer;

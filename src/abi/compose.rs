@@ -1,0 +1,118 @@
+//! Streams: time limits, and operations made of several.
+
+use super::handle::{code, stream, weir_io_callback, weir_stream};
+use crate::sched::frame::Caller;
+use crate::services::read_until::{self, Until};
+use crate::services::{send_file, stream_timeout};
+use libc::{c_int, c_void};
+use std::mem::{offset_of, size_of};
+
+/// Limits how long an operation of the stream may go without progress. `directions` is WEIR_WAIT_READ,
+/// WEIR_WAIT_WRITE or both. An operation that waits for `timeout_ns` with no byte moved completes with
+/// WEIR_ETIMEDOUT and the bytes that had moved before; the stream is as good as before, and the next operation
+/// may begin. Each byte that moves gives an operation its whole time again. What the kernel had ready
+/// when the time was over comes first.
+///
+/// The limit holds for every operation of the direction until it is changed, a connect (of the writing
+/// direction) and weir_stream_wait() among them; one that is pending is measured from now on. WEIR_FOREVER, which
+/// every stream begins with, is no limit; with 0 only what can complete at once succeeds. The time is that
+/// of the context's clock. A limit costs no system call for each operation.
+///
+/// Errors: WEIR_EBADF, WEIR_EINVAL (no or other directions, a negative time), WEIR_ENOMEM, WEIR_ESHUTDOWN.
+///
+/// Thread: any; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn weir_stream_set_timeout(
+    stream: *mut weir_stream,
+    directions: c_int,
+    timeout_ns: i64,
+) -> c_int {
+    let caller = Caller::current();
+    code(
+        self::stream(stream)
+            .and_then(|token| stream_timeout::set(&caller, token, directions, timeout_ns)),
+    )
+}
+
+/// Sends `length` bytes of the file `fd` from `offset` on, without reading them into the program. Completes with 0
+/// when all are sent, with WEIR_EOF where the file ends before, or with what was met; `bytes` tells how many
+/// were sent. `fd` is anything that sendfile(2) reads from; it stays the caller's, its own position
+/// stays as it is, and it must be open until the completion, or until cancel or close has returned. A file that
+/// is not in memory is read from its disk meanwhile. A lost peer is -EPIPE and never a signal.
+///
+/// It is a write: one may be pending in that direction.
+///
+/// Errors: as weir_stream_write(); WEIR_EINVAL for a negative `offset`, WEIR_EBADF for a negative `fd`. What
+/// sendfile(2) has against the file (-EBADF, -EINVAL) comes with the completion.
+///
+/// Thread: any; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn weir_stream_send_file(
+    stream: *mut weir_stream,
+    fd: c_int,
+    offset: i64,
+    length: usize,
+    callback: weir_io_callback,
+    user: *mut c_void,
+) -> c_int {
+    let caller = Caller::current();
+    code(
+        self::stream(stream).and_then(|token| {
+            send_file::begin(&caller, token, (fd, offset, length), callback, user)
+        }),
+    )
+}
+
+/// What weir_stream_read_until() reads into and looks for. The caller's; from the start of the operation until its
+/// completion, or until cancel or close has returned, only the library touches it.
+#[repr(C)]
+pub struct weir_until {
+    /// sizeof(weir_until).
+    pub struct_size: usize,
+    /// The buffer.
+    pub data: *mut c_void,
+    /// Its length: the limit of the read.
+    pub capacity: usize,
+    /// In: the bytes that are in the buffer already. Out: those that are in it now.
+    pub filled: usize,
+    /// What to read up to.
+    pub delimiter: *const c_void,
+    /// Its length, at least 1.
+    pub delimiter_length: usize,
+}
+
+const _: () = assert!(
+    size_of::<weir_until>() == size_of::<Until>()
+        && offset_of!(weir_until, data) == offset_of!(Until, data)
+        && offset_of!(weir_until, capacity) == offset_of!(Until, capacity)
+        && offset_of!(weir_until, filled) == offset_of!(Until, filled)
+        && offset_of!(weir_until, delimiter) == offset_of!(Until, delimiter)
+        && offset_of!(weir_until, delimiter_length) == offset_of!(Until, delimiter_length)
+);
+
+/// Reads until a delimiter is in the buffer. Completes with 0 and, as `bytes`, the number of bytes up to and with
+/// the first delimiter. The buffer may hold more, which was read along: `until->filled` bytes in all. The caller
+/// takes the `bytes`, moves the others to the front (or `data` past them) and gives them in again as
+/// `filled` with the next call, which completes without reading when there is a delimiter among them. Plain reads
+/// do not see what is in the buffer.
+///
+/// Where the buffer is full without a delimiter it completes with -EMSGSIZE; that, WEIR_EOF, WEIR_ECANCELED and
+/// every other error leave what was read in the buffer, and `bytes` is `until->filled`.
+///
+/// Errors: as weir_stream_read_some(); WEIR_EINVAL also where `until` or a pointer in it is NULL, `struct_size` is
+/// wrong, the delimiter is empty or `filled` is above `capacity`.
+///
+/// Thread: any; never blocks.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_stream_read_until(
+    stream: *mut weir_stream,
+    until: *mut weir_until,
+    callback: weir_io_callback,
+    user: *mut c_void,
+) -> c_int {
+    let caller = Caller::current();
+    code(self::stream(stream).and_then(|token| {
+        // SAFETY: promised by the caller.
+        unsafe { read_until::begin(&caller, token, until.cast(), callback, user) }
+    }))
+}
