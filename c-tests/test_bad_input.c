@@ -478,6 +478,11 @@ static int call_stream_open(void *handle)
     return weir_stream_open((weir_stream *)handle, AF_INET);
 }
 
+static int call_stream_queued(void *handle)
+{
+    return weir_stream_queued((weir_stream *)handle, OUT(size_t));
+}
+
 static int call_stream_read(void *handle)
 {
     return weir_stream_read((weir_stream *)handle, buffer, 8, expected_io, NULL);
@@ -514,6 +519,11 @@ static int call_stream_remote_address(void *handle)
     return weir_stream_remote_address((weir_stream *)handle, OUT(struct sockaddr_storage), &out_length);
 }
 
+static int call_stream_send(void *handle)
+{
+    return weir_stream_send((weir_stream *)handle, buffer, 8, expected_io, NULL);
+}
+
 static int call_stream_send_file(void *handle)
 {
     return weir_stream_send_file((weir_stream *)handle, STDIN_FILENO, 0, 8, expected_io, NULL);
@@ -522,6 +532,11 @@ static int call_stream_send_file(void *handle)
 static int call_stream_set(void *handle)
 {
     return weir_stream_set((weir_stream *)handle, WEIR_OPT_KEEP_ALIVE, 1);
+}
+
+static int call_stream_set_high_water(void *handle)
+{
+    return weir_stream_set_high_water((weir_stream *)handle, 8, 4, expected_io, NULL);
 }
 
 static int call_stream_set_option(void *handle)
@@ -749,6 +764,7 @@ static const struct row table[] = {
     {"weir_stream_get_option", STREAM, call_stream_get_option, 0, 0, GONE, false},
     {"weir_stream_local_address", STREAM, call_stream_local_address, 0, 0, GONE, false},
     {"weir_stream_open", STREAM, call_stream_open, WEIR_EBUSY, WEIR_EBUSY, GONE, false},
+    {"weir_stream_queued", STREAM, call_stream_queued, 0, 0, GONE, false},
     {"weir_stream_read", STREAM, call_stream_read, 0, 0, GONE, false},
     {"weir_stream_read_some", STREAM, call_stream_read_some, 0, 0, GONE, false},
     {"weir_stream_read_until", STREAM, call_stream_read_until, 0, 0, GONE, false},
@@ -756,8 +772,10 @@ static const struct row table[] = {
     {"weir_stream_readv_some", STREAM, call_stream_readv_some, 0, 0, GONE, false},
     {"weir_stream_release", STREAM, call_stream_release, 0, 0, GONE, false},
     {"weir_stream_remote_address", STREAM, call_stream_remote_address, 0, 0, GONE, false},
+    {"weir_stream_send", STREAM, call_stream_send, 0, 0, GONE, false},
     {"weir_stream_send_file", STREAM, call_stream_send_file, 0, 0, GONE, false},
     {"weir_stream_set", STREAM, call_stream_set, 0, 0, GONE, false},
+    {"weir_stream_set_high_water", STREAM, call_stream_set_high_water, 0, 0, GONE, false},
     {"weir_stream_set_option", STREAM, call_stream_set_option, 0, 0, GONE, false},
     {"weir_stream_set_timeout", STREAM, call_stream_set_timeout, 0, 0, GONE, false},
     {"weir_stream_shutdown", STREAM, call_stream_shutdown, 0, 0, GONE, false},
@@ -1162,6 +1180,13 @@ static void compose_arguments(struct fixture *f)
     EXPECT(stream_send_file, WEIR_EBADF, s, INT_MIN, 0, 8, surprised_io, f);
     EXPECT(stream_send_file, WEIR_ENOTCONN, e, 0, 0, 8, surprised_io, f);
     EXPECT(stream_send_file, WEIR_ENOTCONN, e, 0, 0, 0, surprised_io, f);
+    EXPECT(stream_send, WEIR_EINVAL, s, NULL, 8, surprised_io, f);
+    EXPECT(stream_send, WEIR_EINVAL, s, buffer, too_long[0], surprised_io, f);
+    EXPECT(stream_send, WEIR_ENOTCONN, e, buffer, 8, surprised_io, f);
+    EXPECT(stream_send, WEIR_ENOTCONN, e, buffer, 0, surprised_io, f);
+    EXPECT(stream_queued, WEIR_EINVAL, s, NULL);
+    EXPECT(stream_set_high_water, WEIR_EINVAL, s, 1, 2, surprised_io, f);
+    EXPECT(stream_set_high_water, WEIR_EINVAL, s, 0, 1, surprised_io, f);
     EXPECT(stream_read_until, WEIR_EINVAL, s, NULL, surprised_io, f);
     EXPECT(stream_read_until, WEIR_ENOTCONN, e, &until, surprised_io, f);
     weir_until bad[8];

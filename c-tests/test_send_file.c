@@ -77,7 +77,14 @@ TEST(a_file_that_ends_early_is_eof_with_what_was_sent)
     weir_context *context = new_context();
     int file = new_file(1000);
     struct pair pair = new_pair(context, AF_INET);
-    struct counter counter = {0}, past = {0};
+    struct counter counter = {0}, past = {0}, writing = {0};
+    /* With EPOLLOUT registered, so that no first edge of it helps. */
+    size_t filled = fill(pair.stream);
+    START(weir_stream_write(pair.stream, "x", 1, io_done, &writing));
+    drain(pair.peer, filled);
+    RUN_CALLS(context, writing, 1);
+    drain(pair.peer, 1);
+    settle(context);
     START(weir_stream_send_file(pair.stream, file, 10, SSIZE_MAX, io_done, &counter));
     RUN_CALLS(context, counter, 1);
     CHECK_DONE(counter, WEIR_EOF, 990);
@@ -212,8 +219,11 @@ TEST(h34_a_large_file_lets_others_run_in_between)
     weir_context *context = posting_context = new_context();
     struct pair pair = new_pair(context, AF_UNIX);
     struct reader reader = {pair.peer, 0, SIZE};
-    pthread_t thread = start_thread(read_body, &reader);
+    /* Room for all of it at once, where that is allowed. */
+    int room = 4 * SIZE;
+    setsockopt(pair.fd, SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof room);
     START(weir_stream_send_file(pair.stream, file, 0, SIZE, io_done, &sending));
+    pthread_t thread = start_thread(read_body, &reader);
     CHECK_OK(weir_context_post(context, post_again, NULL));
     RUN_CALLS(context, sending, 1);
     CHECK_DONE(sending, 0, SIZE);

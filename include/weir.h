@@ -1379,6 +1379,55 @@ int weir_stream_read_until(weir_stream *stream,
                            weir_io_callback callback,
                            void *user);
 
+/**
+ * Queues a write of `length` bytes. Any number may be queued on a stream: they are written whole and in order,
+ * several with one system call where several wait, and each completes once, with 0 and its bytes. When the
+ * connection meets an error, or its time limit, or is cancelled or closed, each one that is left completes with
+ * that status and what had moved of it. The buffer stays valid until the completion, or until cancel or
+ * close has returned.
+ *
+ * The queue and weir_stream_write() with its like share the writing direction: while anything is queued
+ * those give WEIR_EBUSY, and while one of those is pending this does. The direction is free when the last byte
+ * has been written. Setting a time limit on it limits the time without progress of the queue as a whole.
+ *
+ * Errors: WEIR_EBADF, WEIR_EINVAL (`data` is NULL with a length; a length above SSIZE_MAX), WEIR_EBUSY,
+ * WEIR_ENOTCONN (there is no fd), -ENOBUFS (more bytes than can be counted), WEIR_ENOMEM, WEIR_ESHUTDOWN.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_stream_send(weir_stream *stream,
+                     const void *data,
+                     size_t length,
+                     weir_io_callback callback,
+                     void *user);
+
+/**
+ * The bytes that wait in the queue of weir_stream_send().
+ *
+ * Errors: WEIR_EBADF, WEIR_EINVAL (`bytes` is NULL).
+ *
+ * Thread: any; never blocks.
+ */
+int weir_stream_queued(weir_stream *stream, size_t *bytes);
+
+/**
+ * Has the callback told when more than `high` bytes are queued by weir_stream_send(), so that who produces them
+ * may pause, and again when `low` or fewer are left. It is called with 0 and the bytes that were queued at
+ * that moment: above `high` or not above `low`, in turn. It is called once, at last, with WEIR_ECANCELED: when the
+ * stream is closed, another mark is set, or the mark is taken away, which `high` 0 does. A cancel of the stream
+ * leaves the mark; the queue has fallen to 0 then, as at the close. Writes are queued above the mark too. The mark by itself
+ * does not keep run going.
+ *
+ * Errors: WEIR_EBADF, WEIR_EINVAL (`low` is above `high`), WEIR_ENOMEM, WEIR_ESHUTDOWN.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_stream_set_high_water(weir_stream *stream,
+                               size_t high,
+                               size_t low,
+                               weir_io_callback callback,
+                               void *user);
+
 /* ---- acceptor -------------------------------------------------------------------------------- */
 
 /**

@@ -1,9 +1,9 @@
 //! Streams: time limits, and operations made of several.
 
-use super::handle::{code, stream, weir_io_callback, weir_stream};
+use super::handle::{code, deliver, stream, weir_io_callback, weir_stream};
 use crate::sched::frame::Caller;
 use crate::services::read_until::{self, Until};
-use crate::services::{send_file, stream_timeout};
+use crate::services::{send_file, stream_timeout, write_queue};
 use libc::{c_int, c_void};
 use std::mem::{offset_of, size_of};
 
@@ -115,4 +115,68 @@ pub unsafe extern "C" fn weir_stream_read_until(
         // SAFETY: promised by the caller.
         unsafe { read_until::begin(&caller, token, until.cast(), callback, user) }
     }))
+}
+
+/// Queues a write of `length` bytes. Any number may be queued on a stream: they are written whole and in order,
+/// several with one system call where several wait, and each completes once, with 0 and its bytes. When the
+/// connection meets an error, or its time limit, or is cancelled or closed, each one that is left completes with
+/// that status and what had moved of it. The buffer stays valid until the completion, or until cancel or
+/// close has returned.
+///
+/// The queue and weir_stream_write() with its like share the writing direction: while anything is queued
+/// those give WEIR_EBUSY, and while one of those is pending this does. The direction is free when the last byte
+/// has been written. Setting a time limit on it limits the time without progress of the queue as a whole.
+///
+/// Errors: WEIR_EBADF, WEIR_EINVAL (`data` is NULL with a length; a length above SSIZE_MAX), WEIR_EBUSY,
+/// WEIR_ENOTCONN (there is no fd), -ENOBUFS (more bytes than can be counted), WEIR_ENOMEM, WEIR_ESHUTDOWN.
+///
+/// Thread: any; never blocks.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_stream_send(
+    stream: *mut weir_stream,
+    data: *const c_void,
+    length: usize,
+    callback: weir_io_callback,
+    user: *mut c_void,
+) -> c_int {
+    let caller = Caller::current();
+    code(self::stream(stream).and_then(|token| {
+        write_queue::send(&caller, token, data.cast_mut(), length, callback, user)
+    }))
+}
+
+/// The bytes that wait in the queue of weir_stream_send().
+///
+/// Errors: WEIR_EBADF, WEIR_EINVAL (`bytes` is NULL).
+///
+/// Thread: any; never blocks.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_stream_queued(stream: *mut weir_stream, bytes: *mut usize) -> c_int {
+    // SAFETY: promised by the caller.
+    unsafe { deliver(bytes, || write_queue::queued(self::stream(stream)?)) }
+}
+
+/// Has the callback told when more than `high` bytes are queued by weir_stream_send(), so that who produces them
+/// may pause, and again when `low` or fewer are left. It is called with 0 and the bytes that were queued at
+/// that moment: above `high` or not above `low`, in turn. It is called once, at last, with WEIR_ECANCELED: when the
+/// stream is closed, another mark is set, or the mark is taken away, which `high` 0 does. A cancel of the stream
+/// leaves the mark; the queue has fallen to 0 then, as at the close. Writes are queued above the mark too. The mark by itself
+/// does not keep run going.
+///
+/// Errors: WEIR_EBADF, WEIR_EINVAL (`low` is above `high`), WEIR_ENOMEM, WEIR_ESHUTDOWN.
+///
+/// Thread: any; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn weir_stream_set_high_water(
+    stream: *mut weir_stream,
+    high: usize,
+    low: usize,
+    callback: weir_io_callback,
+    user: *mut c_void,
+) -> c_int {
+    let caller = Caller::current();
+    code(
+        self::stream(stream)
+            .and_then(|token| write_queue::set_mark(&caller, token, (high, low), callback, user)),
+    )
 }

@@ -422,6 +422,9 @@ impl Locked {
 
     /// Queues the completion of an operation that is counted as work.
     pub(super) fn submit_done(&mut self, caller: &Caller, dir: Dir) {
+        if self.serves_queue(dir) {
+            return self.submit_written(caller);
+        }
         self.sched.submit(caller, &self.descriptor.member, self.descriptor.done_op(dir));
     }
 
@@ -433,7 +436,7 @@ impl Locked {
     /// The number of operations that are pending or not delivered yet.
     pub fn pending(&self) -> usize {
         let busy = |slot: &Slot| usize::from(slot.phase != Phase::Idle);
-        busy(&self.state.read) + busy(&self.state.write)
+        busy(&self.state.read) + busy(&self.state.write) * self.operations(Dir::Write)
     }
 
     /// Registers the fd for a direction, or widens the registration. What is ready already comes as an
@@ -490,14 +493,19 @@ impl Locked {
                 // An edge came in between. It did not see the want, so it is served here.
             }
             let perform = match self.state.slot(dir).kind {
-                Kind::Once(perform) | Kind::Connect { perform, .. } => perform,
+                Kind::Once(perform) | Kind::Connect { perform, .. } => Ok(perform),
+                Kind::Queue(serve) => Err(serve),
                 // A connection is taken by the thread that delivers it.
                 Kind::Accept { .. } => return Ok(Driven::Yielded),
             };
             let before = word.fetch_and(!(dir.ready() | dir.want()), Ordering::AcqRel);
             let trust = self.state.trusts_short && before & HUNG == 0;
             let fd = self.state.fd;
-            match perform(fd, &mut self.state.slot(dir).transfer, trust) {
+            let outcome = match perform {
+                Ok(perform) => perform(fd, &mut self.state.slot(dir).transfer, trust),
+                Err(serve) => self.serve_queue(serve, trust),
+            };
+            match outcome {
                 Outcome::Done { status, drained } => {
                     if !drained || !trust {
                         self.descriptor.word.fetch_or(dir.ready(), Ordering::AcqRel);
@@ -516,6 +524,9 @@ impl Locked {
 
     /// The operation is complete, and about to be queued.
     pub(super) fn finish(&mut self, dir: Dir, status: i32) {
+        if self.serves_queue(dir) {
+            return self.finish_queue(status);
+        }
         let slot = self.state.slot(dir);
         slot.status = status;
         slot.phase = Phase::Done;
@@ -588,9 +599,10 @@ impl Locked {
         match slot.phase {
             Phase::Parked => {
                 self.descriptor.word.fetch_and(!dir.want(), Ordering::AcqRel);
+                let ended = self.operations(dir);
                 self.finish(dir, status);
                 self.submit_done(caller, dir);
-                1
+                ended
             }
             Phase::Delivering if slot.ended == 0 => {
                 slot.ended = status;

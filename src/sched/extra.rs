@@ -4,12 +4,14 @@
 use super::descriptor::Locked;
 use super::frame::Caller;
 use super::timeout::Timeouts;
+use super::write_queue::WriteQueue;
 use crate::sys::errno::Errno;
 
 /// See the module.
 #[derive(Default)]
 pub(super) struct Extra {
     pub(super) timeouts: Option<Timeouts>,
+    pub(super) writes: Option<WriteQueue>,
 }
 
 /// A box; an error where there is no memory.
@@ -33,6 +35,7 @@ impl Locked {
 
     /// Gives it up, at the handle's end.
     pub(super) fn drop_extra(&mut self, caller: &Caller) {
+        self.close_writes(caller);
         let Some(extra) = self.state.extra.take() else { return };
         if let Some(timeouts) = extra.timeouts {
             timeouts.close(caller);

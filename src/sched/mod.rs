@@ -30,3 +30,4 @@ pub mod timeout;
 pub mod timer_queue;
 pub mod timers;
 pub mod wakeup;
+pub mod write_queue;

@@ -38,7 +38,10 @@ pub(super) unsafe fn run_ready(op: NonNull<Op>, frame: &Frame) {
         if word & dir.want() == 0 || locked.state.slot(dir).phase != Phase::Parked {
             continue;
         }
-        match locked.drive(dir) {
+        let driven = locked.drive(dir);
+        let caller = Caller::of(frame);
+        locked.submit_written(&caller);
+        match driven {
             Ok(Driven::Parked) => {
                 locked.watch_progress(dir);
                 continue;
@@ -49,12 +52,16 @@ pub(super) unsafe fn run_ready(op: NonNull<Op>, frame: &Frame) {
                     first = first.or(Some(Dir::Read));
                 } else {
                     locked.watch_progress(dir);
-                    locked.queue(&Caller::of(frame), dir);
+                    locked.queue(&caller, dir);
                 }
                 continue;
             }
             Ok(Driven::Done) => {}
             Err(error) => locked.finish(dir, error.code()),
+        }
+        if locked.serves_queue(dir) {
+            locked.submit_written(&caller);
+            continue;
         }
         if first.is_none() {
             first = Some(dir);

@@ -2,6 +2,7 @@
 use super::completion::Callback;
 use super::descriptor::Locked;
 use super::table::Token;
+use super::write_queue::Serve;
 use crate::sys::address::Address;
 use crate::sys::errno::Errno;
 use libc::c_void;
@@ -84,6 +85,8 @@ pub enum Kind {
         /// The fd goes if it fails: it was opened for this operation.
         opened: bool,
     },
+    /// Serves the queue of writes, see `sched::write_queue`.
+    Queue(Serve),
     /// Takes connections: one, or until cancelled.
     Accept {
         /// How.

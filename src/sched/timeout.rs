@@ -10,7 +10,6 @@ use super::descriptor::{Descriptor, Dir, Driven, Locked};
 use super::frame::{Caller, Frame};
 use super::op::Op;
 use super::slot::Phase;
-use super::sync::Ordering;
 use super::table::Token;
 use super::timers::{NEVER, Timer};
 use crate::sys::errno::Errno;
@@ -184,25 +183,24 @@ impl Locked {
         self.timeouts().map_or(NEVER, |timeouts| timeouts.limit(dir).deadline)
     }
 
-    /// The time of a parked operation is over. If something of its direction is ready and only was not
-    /// looked at yet, that comes first (H24).
+    /// The time of a parked operation is over. What the kernel has for it by now comes first (H24).
     fn expire(&mut self, caller: &Caller, dir: Dir) {
-        if self.descriptor.word.load(Ordering::Acquire) & dir.ready() != 0 {
-            match self.drive(dir) {
-                Ok(Driven::Done) => return self.submit_done(caller, dir),
-                Ok(Driven::Yielded) => {
-                    self.queue(caller, dir);
-                    return self.start_timeout(dir);
-                }
-                Ok(Driven::Parked) if self.has_moved(dir) => return self.start_timeout(dir),
-                Ok(Driven::Parked) => {}
-                Err(error) => {
-                    self.finish(dir, error.code());
-                    return self.submit_done(caller, dir);
-                }
+        self.assume_ready(dir);
+        let driven = self.drive(dir);
+        self.submit_written(caller);
+        match driven {
+            Ok(Driven::Done) => self.submit_done(caller, dir),
+            Ok(Driven::Yielded) => {
+                self.queue(caller, dir);
+                self.start_timeout(dir);
+            }
+            Ok(Driven::Parked) if self.has_moved(dir) => self.start_timeout(dir),
+            Ok(Driven::Parked) => _ = self.end(caller, dir, Errno::TIMEDOUT.code()),
+            Err(error) => {
+                self.finish(dir, error.code());
+                self.submit_done(caller, dir);
             }
         }
-        self.end(caller, dir, Errno::TIMEDOUT.code());
     }
 }
 

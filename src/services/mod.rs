@@ -11,6 +11,7 @@ pub mod send_file;
 pub mod stream;
 pub mod stream_timeout;
 pub mod timer;
+pub mod write_queue;
 
 /// Handle kinds of the services (contexts, timers and strands, which `sched` knows, are 1, 2 and 5).
 pub mod kind {
