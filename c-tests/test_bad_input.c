@@ -443,6 +443,12 @@ static int call_stream_connect(void *handle)
     return weir_stream_connect((weir_stream *)handle, AT(&target), expected, NULL);
 }
 
+static int call_stream_connect_list(void *handle)
+{
+    const struct sockaddr *address = (const struct sockaddr *)&target.address;
+    return weir_stream_connect_list((weir_stream *)handle, &address, &target.length, 1, NULL, expected, NULL);
+}
+
 static int call_stream_context(void *handle)
 {
     return weir_stream_context((weir_stream *)handle, OUT(weir_context *));
@@ -757,6 +763,7 @@ static const struct row table[] = {
     {"weir_stream_cancel", STREAM, call_stream_cancel, 0, 0, GONE, true},
     {"weir_stream_close", STREAM, call_stream_close, 0, 0, GONE, true},
     {"weir_stream_connect", STREAM, call_stream_connect, 0, 0, GONE, false},
+    {"weir_stream_connect_list", STREAM, call_stream_connect_list, WEIR_EBUSY, WEIR_EBUSY, GONE, false},
     {"weir_stream_context", STREAM, call_stream_context, 0, 0, GONE, false},
     {"weir_stream_create", CONTEXT, call_stream_create, 0, 0, WEIR_ESHUTDOWN, false},
     {"weir_stream_fd", STREAM, call_stream_fd, 0, 0, GONE, false},
@@ -1187,6 +1194,28 @@ static void compose_arguments(struct fixture *f)
     EXPECT(stream_queued, WEIR_EINVAL, s, NULL);
     EXPECT(stream_set_high_water, WEIR_EINVAL, s, 1, 2, surprised_io, f);
     EXPECT(stream_set_high_water, WEIR_EINVAL, s, 0, 1, surprised_io, f);
+    const struct sockaddr *addresses[65];
+    socklen_t lengths[65];
+    for (int i = 0; i < 65; i++) {
+        addresses[i] = (const struct sockaddr *)&target.address;
+        lengths[i] = target.length;
+    }
+    EXPECT(stream_connect_list, WEIR_EBUSY, s, addresses, lengths, 1, NULL, surprised, f);
+    EXPECT(stream_connect_list, WEIR_EINVAL, e, NULL, lengths, 1, NULL, surprised, f);
+    EXPECT(stream_connect_list, WEIR_EINVAL, e, addresses, NULL, 1, NULL, surprised, f);
+    EXPECT(stream_connect_list, WEIR_EINVAL, e, addresses, lengths, 0, NULL, surprised, f);
+    EXPECT(stream_connect_list, WEIR_EINVAL, e, addresses, lengths, 65, NULL, surprised, f);
+    EXPECT(stream_connect_list, WEIR_EINVAL, e, addresses, lengths, SIZE_MAX, NULL, surprised, f);
+    weir_connect_options odd_options[4] = {{0, 0, 0},
+                                           {sizeof(weir_connect_options) + 1, 0, 0},
+                                           {sizeof(weir_connect_options), -1, 0},
+                                           {sizeof(weir_connect_options), 0, -1}};
+    for (int i = 0; i < 4; i++)
+        EXPECT(stream_connect_list, WEIR_EINVAL, e, addresses, lengths, 1, &odd_options[i], surprised, f);
+    lengths[1] = 1;
+    EXPECT(stream_connect_list, WEIR_EINVAL, e, addresses, lengths, 2, NULL, surprised, f);
+    addresses[1] = NULL;
+    EXPECT(stream_connect_list, WEIR_EINVAL, e, addresses, lengths, 2, NULL, surprised, f);
     EXPECT(stream_read_until, WEIR_EINVAL, s, NULL, surprised_io, f);
     EXPECT(stream_read_until, WEIR_ENOTCONN, e, &until, surprised_io, f);
     weir_until bad[8];

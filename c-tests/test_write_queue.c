@@ -88,6 +88,29 @@ TEST(queued_writes_arrive_whole_and_complete_in_order)
     CHECK_OK(weir_context_destroy(context));
 }
 
+/* What is written completes, though the queue is not empty. */
+TEST(a_queued_write_completes_before_those_behind_it)
+{
+    weir_context *context = new_context();
+    size_t filled;
+    struct pair pair = blocked_pair(context, AF_UNIX, WRITE, &filled);
+    static char data[8 << 20];
+    struct counter first = {0}, second = {0};
+    START(weir_stream_send(pair.stream, data, 10, io_done, &first));
+    START(weir_stream_send(pair.stream, data, sizeof data, io_done, &second));
+    settle(context);
+    CHECK_EQ(first.calls + second.calls, 0);
+    drain(pair.peer, filled);
+    RUN_CALLS(context, first, 1);
+    CHECK_DONE(first, 0, 10);
+    settle(context);
+    CHECK_EQ(second.calls, 0);
+    close_pair(&pair);
+    RUN_CALLS(context, second, 1);
+    CHECK_CODE(second.status, WEIR_ECANCELED);
+    CHECK_OK(weir_context_destroy(context));
+}
+
 /* Sends from the callback of a send, until the number is reached. */
 struct chain {
     weir_stream *stream;

@@ -1288,6 +1288,11 @@ int weir_stream_bind_to_device(weir_stream *stream, const char *name);
 /* ---- compose --------------------------------------------------------------------------------- */
 
 /**
+ * The most addresses of one weir_stream_connect_list().
+ */
+#define WEIR_CONNECT_LIST_MAX 64
+
+/**
  * What weir_stream_read_until() reads into and looks for. The caller's; from the start of the operation until its
  * completion, or until cancel or close has returned, only the library touches it.
  */
@@ -1317,6 +1322,24 @@ typedef struct weir_until {
      */
     size_t delimiter_length;
 } weir_until;
+
+/**
+ * How weir_stream_connect_list() goes about it. All zero but the size is the default.
+ */
+typedef struct weir_connect_options {
+    /**
+     * sizeof(weir_connect_options).
+     */
+    size_t struct_size;
+    /**
+     * Nanoseconds from the start of one attempt to that of the next, unless it fails before. 0: 250 ms.
+     */
+    int64_t stagger_ns;
+    /**
+     * Nanoseconds that one attempt may take. 0 or WEIR_FOREVER: as long as the kernel tries (minutes).
+     */
+    int64_t attempt_timeout_ns;
+} weir_connect_options;
 
 /**
  * Limits how long an operation of the stream may go without progress. `directions` is WEIR_WAIT_READ,
@@ -1427,6 +1450,32 @@ int weir_stream_set_high_water(weir_stream *stream,
                                size_t low,
                                weir_io_callback callback,
                                void *user);
+
+/**
+ * Connects to the first of `count` addresses that answers. Families take turns, beginning with that of the first
+ * address (RFC 8305); an attempt begins when the one before it has failed, or after a while when it has
+ * not answered, which `options` (NULL: the default) tells. The first that succeeds gives the stream its
+ * fd, the others are closed. Completes once: with 0, or, when all have failed, with the error of the last
+ * (one that only tells of this host's own routes gives way to one from a peer; WEIR_ETIMEDOUT where an attempt
+ * took too long), or with WEIR_ECANCELED. Cancel and close end every attempt at once, and so does a time limit of the
+ * writing direction, which holds for the whole.
+ *
+ * The stream must have no fd. Options of the socket are set afterwards; reads and writes begin when it is
+ * connected. `addresses` and `lengths` are not needed after the call.
+ *
+ * Errors: WEIR_EBADF, WEIR_EINVAL (no address or more than WEIR_CONNECT_LIST_MAX, a bad one, a NULL, bad
+ * `options`), WEIR_EBUSY (there is an fd, or an operation of the writing direction is pending), WEIR_ENOMEM,
+ * WEIR_ESHUTDOWN.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_stream_connect_list(weir_stream *stream,
+                             const struct sockaddr *const *addresses,
+                             const socklen_t *lengths,
+                             size_t count,
+                             const weir_connect_options *options,
+                             weir_callback callback,
+                             void *user);
 
 /* ---- acceptor -------------------------------------------------------------------------------- */
 

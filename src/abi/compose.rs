@@ -1,10 +1,16 @@
 //! Streams: time limits, and operations made of several.
 
-use super::handle::{code, deliver, stream, weir_io_callback, weir_stream};
+use super::handle::{
+    address_in, code, deliver, stream, weir_callback, weir_io_callback, weir_stream,
+};
 use crate::sched::frame::Caller;
+use crate::sched::timers::NEVER;
+use crate::services::connect_list::{self, Pace, STAGGER};
 use crate::services::read_until::{self, Until};
 use crate::services::{send_file, stream_timeout, write_queue};
-use libc::{c_int, c_void};
+use crate::sys::address::Address;
+use crate::sys::errno::Errno;
+use libc::{c_int, c_void, sockaddr, socklen_t};
 use std::mem::{offset_of, size_of};
 
 /// Limits how long an operation of the stream may go without progress. `directions` is WEIR_WAIT_READ,
@@ -179,4 +185,90 @@ pub extern "C" fn weir_stream_set_high_water(
         self::stream(stream)
             .and_then(|token| write_queue::set_mark(&caller, token, (high, low), callback, user)),
     )
+}
+
+/// The most addresses of one weir_stream_connect_list().
+pub const WEIR_CONNECT_LIST_MAX: usize = 64;
+
+/// How weir_stream_connect_list() goes about it. All zero but the size is the default.
+#[repr(C)]
+pub struct weir_connect_options {
+    /// sizeof(weir_connect_options).
+    pub struct_size: usize,
+    /// Nanoseconds from the start of one attempt to that of the next, unless it fails before. 0: 250 ms.
+    pub stagger_ns: i64,
+    /// Nanoseconds that one attempt may take. 0 or WEIR_FOREVER: as long as the kernel tries (minutes).
+    pub attempt_timeout_ns: i64,
+}
+
+fn pace(options: *const weir_connect_options) -> Result<Pace, Errno> {
+    if options.is_null() {
+        return Ok(Pace { stagger: STAGGER, limit: NEVER });
+    }
+    // SAFETY: promised by the caller.
+    let options = unsafe { options.read() };
+    if options.struct_size != size_of::<weir_connect_options>()
+        || options.stagger_ns < 0
+        || options.attempt_timeout_ns < 0
+    {
+        return Err(Errno::INVAL);
+    }
+    let or = |value, default| if value == 0 { default } else { value };
+    Ok(Pace {
+        stagger: or(options.stagger_ns, STAGGER),
+        limit: or(options.attempt_timeout_ns, NEVER),
+    })
+}
+
+/// Connects to the first of `count` addresses that answers. Families take turns, beginning with that of the first
+/// address (RFC 8305); an attempt begins when the one before it has failed, or after a while when it has
+/// not answered, which `options` (NULL: the default) tells. The first that succeeds gives the stream its
+/// fd, the others are closed. Completes once: with 0, or, when all have failed, with the error of the last
+/// (one that only tells of this host's own routes gives way to one from a peer; WEIR_ETIMEDOUT where an attempt
+/// took too long), or with WEIR_ECANCELED. Cancel and close end every attempt at once, and so does a time limit of the
+/// writing direction, which holds for the whole.
+///
+/// The stream must have no fd. Options of the socket are set afterwards; reads and writes begin when it is
+/// connected. `addresses` and `lengths` are not needed after the call.
+///
+/// Errors: WEIR_EBADF, WEIR_EINVAL (no address or more than WEIR_CONNECT_LIST_MAX, a bad one, a NULL, bad
+/// `options`), WEIR_EBUSY (there is an fd, or an operation of the writing direction is pending), WEIR_ENOMEM,
+/// WEIR_ESHUTDOWN.
+///
+/// Thread: any; never blocks.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_stream_connect_list(
+    stream: *mut weir_stream,
+    addresses: *const *const sockaddr,
+    lengths: *const socklen_t,
+    count: usize,
+    options: *const weir_connect_options,
+    callback: weir_callback,
+    user: *mut c_void,
+) -> c_int {
+    let caller = Caller::current();
+    code(self::stream(stream).and_then(|token| {
+        // SAFETY: promised by the caller.
+        let list = unsafe { address_list(addresses, lengths, count) }?;
+        connect_list::begin(&caller, token, list, pace(options)?, callback, user)
+    }))
+}
+
+/// # Safety
+/// Both arrays are NULL or have `count` elements, and the addresses their lengths.
+unsafe fn address_list(
+    addresses: *const *const sockaddr,
+    lengths: *const socklen_t,
+    count: usize,
+) -> Result<Vec<Address>, Errno> {
+    if addresses.is_null() || lengths.is_null() || count == 0 || count > WEIR_CONNECT_LIST_MAX {
+        return Err(Errno::INVAL);
+    }
+    let mut list = Vec::new();
+    list.try_reserve_exact(count).map_err(|_| Errno::NOMEM)?;
+    for at in 0..count {
+        // SAFETY: promised by the caller.
+        list.push(unsafe { address_in(*addresses.add(at), *lengths.add(at)) }?);
+    }
+    Ok(list)
 }

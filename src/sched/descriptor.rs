@@ -482,6 +482,9 @@ impl Locked {
             self.descriptor.word.fetch_or(dir.want(), Ordering::AcqRel);
             return Ok(Driven::Parked);
         }
+        if dir == Dir::Write && self.holds() {
+            return Ok(Driven::Parked);
+        }
         loop {
             let word = &self.descriptor.word;
             if word.load(Ordering::Acquire) & dir.ready() == 0 {
@@ -495,6 +498,7 @@ impl Locked {
             let perform = match self.state.slot(dir).kind {
                 Kind::Once(perform) | Kind::Connect { perform, .. } => Ok(perform),
                 Kind::Queue(serve) => Err(serve),
+                Kind::Held => return Ok(Driven::Parked),
                 // A connection is taken by the thread that delivers it.
                 Kind::Accept { .. } => return Ok(Driven::Yielded),
             };
@@ -530,6 +534,10 @@ impl Locked {
         let slot = self.state.slot(dir);
         slot.status = status;
         slot.phase = Phase::Done;
+        if dir == Dir::Write && matches!(slot.kind, Kind::Held) {
+            return self.drop_held();
+        }
+        let slot = self.state.slot(dir);
         if status < 0 && matches!(slot.kind, Kind::Connect { opened: true, .. }) {
             self.end(&Caller::current(), Dir::Read, status);
             self.drop_fd();

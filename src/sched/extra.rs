@@ -6,12 +6,15 @@ use super::frame::Caller;
 use super::timeout::Timeouts;
 use super::write_queue::WriteQueue;
 use crate::sys::errno::Errno;
+use std::any::Any;
 
 /// See the module.
 #[derive(Default)]
 pub(super) struct Extra {
     pub(super) timeouts: Option<Timeouts>,
     pub(super) writes: Option<WriteQueue>,
+    /// See `sched::held`.
+    pub(super) held: Option<Box<dyn Any + Send>>,
 }
 
 /// A box; an error where there is no memory.

@@ -10,6 +10,7 @@ pub mod completion;
 pub mod descriptor;
 pub mod extra;
 pub mod frame;
+pub mod held;
 pub mod inbox;
 pub mod member;
 mod near_heap;

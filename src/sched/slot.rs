@@ -87,6 +87,8 @@ pub enum Kind {
     },
     /// Serves the queue of writes, see `sched::write_queue`.
     Queue(Serve),
+    /// Completed by a service, see `sched::held`.
+    Held,
     /// Takes connections: one, or until cancelled.
     Accept {
         /// How.

@@ -4,6 +4,7 @@
 //! argument; C's types and pointers are translated on the floor above.
 
 pub mod acceptor;
+pub mod connect_list;
 pub mod handle;
 pub mod options;
 pub mod read_until;
