@@ -168,6 +168,28 @@ TEST(h20_an_earlier_attempt_may_still_win)
     CHECK_OK(weir_context_destroy(context));
 }
 
+/* The clock stands still after the failure: its successor does not wait for the stagger, though another is under way. */
+TEST(the_successor_of_a_failure_begins_at_once)
+{
+    weir_context *context = manual_context();
+    struct mute first = new_mute(AF_INET), second = new_mute(AF_INET);
+    struct where list[3] = {first.where, second.where};
+    int listener = plain_listener(AF_INET, 8, &list[2]);
+    weir_stream *stream = new_stream(context);
+    struct counter counter = {0};
+    START(connect_list(stream, list, 3, NULL, done, &counter));
+    settle(context);
+    advance(context, STAGGER);
+    CHECK_EQ(counter.calls, 0);
+    end_mute(&second); /* refuses when the kernel asks it again, within seconds */
+    RUN_CALLS(context, counter, 1);
+    CHECK_DONE(counter, 0, 0);
+    check_peer(stream, &list[2]);
+    close(listener);
+    end_mute(&first);
+    CHECK_OK(weir_context_destroy(context));
+}
+
 TEST(when_all_have_failed_the_last_error_is_told)
 {
     weir_context *context = manual_context();

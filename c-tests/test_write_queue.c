@@ -243,6 +243,48 @@ TEST(h24_every_queued_write_ends_once_with_what_moved)
     }
 }
 
+/* H34: a large queue does not keep a posted function waiting until it is written. */
+static atomic_int posts_while_writing;
+static weir_context *posting_context;
+static struct counter writing;
+
+static void post_again(int status, void *user)
+{
+    (void)user;
+    if (status != 0 || atomic_load(&writing.calls) == 16)
+        return;
+    atomic_fetch_add(&posts_while_writing, 1);
+    CHECK_OK(weir_context_post(posting_context, post_again, NULL));
+}
+
+TEST(h34_a_large_queue_lets_others_run_in_between)
+{
+    enum { LENGTH = 1 << 20 };
+    static char data[LENGTH];
+    weir_context *context = posting_context = new_context();
+    size_t filled;
+    struct pair pair = blocked_pair(context, AF_UNIX, WRITE, &filled);
+    for (int i = 0; i < 16; i++)
+        START(weir_stream_send(pair.stream, data, LENGTH, io_done, &writing));
+    settle(context);
+    CHECK_EQ(writing.calls, 0);
+    /* Room for all of it at once, where that is allowed. */
+    int room = 64 * LENGTH;
+    setsockopt(pair.fd, SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof room);
+    struct drainer drainer = {pair.peer, 0, 0};
+    drain(pair.peer, filled);
+    CHECK_OK(weir_context_post(context, post_again, NULL));
+    pthread_t thread = start_thread(drain_body, &drainer);
+    RUN_CALLS(context, writing, 16);
+    CHECK_EQ(writing.bytes, 16 * (size_t)LENGTH);
+    CHECK(atomic_load(&posts_while_writing) >= 4);
+    CHECK_OK(weir_stream_close(pair.stream));
+    join_thread(thread);
+    CHECK_EQ(drainer.total, 16 * (size_t)LENGTH);
+    close(pair.peer);
+    CHECK_OK(weir_context_destroy(context));
+}
+
 static weir_stream *closed_here;
 
 static void close_in_callback(int status, size_t bytes, void *user)
