@@ -190,6 +190,43 @@ TEST(the_successor_of_a_failure_begins_at_once)
     CHECK_OK(weir_context_destroy(context));
 }
 
+static struct where next_list[3];
+static struct counter next_counter;
+static int next_begun;
+
+static void begin_next(int status, void *user)
+{
+    CHECK_CODE(status, -ECONNREFUSED);
+    START(connect_list(user, next_list, 3, NULL, done, &next_counter));
+    next_begun++;
+}
+
+/* What is left of the first one in the queue of the context does nothing to the second. */
+TEST(the_next_list_may_begin_in_the_callback_of_the_last)
+{
+    weir_context *context = manual_context();
+    struct mute first = new_mute(AF_INET), second = new_mute(AF_INET);
+    next_list[0] = next_list[1] = second.where;
+    int listener = plain_listener(AF_INET, 8, &next_list[2]);
+    weir_stream *stream = new_stream(context);
+    START(connect_list(stream, &first.where, 1, NULL, begin_next, stream));
+    settle(context);
+    end_mute(&first);
+    RUN_UNTIL(context, next_begun == 1);
+    for (int i = 0; i < 2; i++) {
+        settle(context);
+        CHECK_EQ(next_counter.calls, 0);
+        advance(context, STAGGER);
+    }
+    RUN_CALLS(context, next_counter, 1);
+    settle(context);
+    CHECK_DONE(next_counter, 0, 0);
+    check_peer(stream, &next_list[2]);
+    close(listener);
+    end_mute(&second);
+    CHECK_OK(weir_context_destroy(context));
+}
+
 TEST(when_all_have_failed_the_last_error_is_told)
 {
     weir_context *context = manual_context();
