@@ -451,6 +451,55 @@ static void *accept_body(void *user)
     return NULL;
 }
 
+/* One list after another on one stream, each begun in the callback of the one before, while a second thread meets what
+ * that one has left in the queue. */
+struct again {
+    weir_stream *stream;
+    struct where list[3];
+    atomic_int left;
+};
+
+static void list_again(int status, void *user)
+{
+    struct again *again = user;
+    weir_connect_options options = {sizeof options, 1, 0};
+    int fd;
+    CHECK_OK(status);
+    CHECK_OK(weir_stream_release(again->stream, &fd));
+    close(fd);
+    if (atomic_fetch_sub(&again->left, 1) > 1)
+        CHECK_OK(connect_list(again->stream, again->list, 3, &options, list_again, again));
+}
+
+TEST(lists_follow_each_other_on_one_stream_in_two_threads)
+{
+    enum { STREAMS = 4 };
+    static struct again all[STREAMS];
+    weir_context *context = new_context_with(0, 2);
+    struct where good;
+    int listener = plain_listener(AF_INET, 64, &good);
+    pthread_t accepting = start_thread(accept_body, &listener), runners[2];
+    CHECK_OK(weir_context_work_begin(context));
+    for (int i = 0; i < STREAMS; i++) {
+        all[i].stream = new_stream(context);
+        all[i].list[0] = refusing(AF_INET);
+        all[i].list[1] = all[i].list[2] = good;
+        atomic_store(&all[i].left, (int)many(500));
+        CHECK_OK(connect_list(all[i].stream, all[i].list, 3, NULL, list_again, &all[i]));
+    }
+    for (int i = 0; i < 2; i++)
+        runners[i] = start_thread(run_body, context);
+    for (int i = 0; i < STREAMS; i++)
+        WAIT_FOR(atomic_load(&all[i].left) <= 0);
+    CHECK_OK(weir_context_work_end(context));
+    for (int i = 0; i < 2; i++)
+        join_thread(runners[i]);
+    shutdown(listener, SHUT_RDWR);
+    join_thread(accepting);
+    close(listener);
+    CHECK_OK(weir_context_destroy(context));
+}
+
 TEST(lists_race_with_cancel_and_close_in_two_threads)
 {
     weir_context *context = new_context_with(0, 2);
