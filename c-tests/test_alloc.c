@@ -152,7 +152,15 @@ enum { CONNECTIONS = 4, MESSAGE = 64 };
 static struct connection {
     weir_stream *client, *server;
     char sent[MESSAGE], received[MESSAGE], served[MESSAGE];
+    weir_until until;
 } connections[CONNECTIONS];
+/* With time limits, queued writes and delimiters. */
+static bool composed;
+
+static int write_all(weir_stream *stream, const char *data, size_t length, weir_io_callback callback, void *user)
+{
+    return (composed ? weir_stream_send : weir_stream_write)(stream, data, length, callback, user);
+}
 
 static void send_next(struct connection *connection);
 
@@ -163,7 +171,7 @@ static void on_request(int status, size_t bytes, void *user)
     struct connection *connection = user;
     if (status < 0)
         return;
-    CHECK_OK(weir_stream_write(connection->server, connection->served, bytes, on_served, connection));
+    CHECK_OK(write_all(connection->server, connection->served, bytes, on_served, connection));
 }
 
 static void on_served(int status, size_t bytes, void *user)
@@ -189,14 +197,19 @@ static void on_sent(int status, size_t bytes, void *user)
     struct connection *connection = user;
     CHECK_EQ(status, 0);
     CHECK_EQ(bytes, MESSAGE);
+    if (composed) {
+        connection->until = (weir_until){sizeof connection->until, connection->received, MESSAGE, 0, "\n", 1};
+        CHECK_OK(weir_stream_read_until(connection->client, &connection->until, on_reply, connection));
+        return;
+    }
     CHECK_OK(weir_stream_read(connection->client, connection->received, MESSAGE, on_reply, connection));
 }
 
 static void send_next(struct connection *connection)
 {
     if (next_round()) {
-        connection->sent[0]++;
-        CHECK_OK(weir_stream_write(connection->client, connection->sent, MESSAGE, on_sent, connection));
+        connection->sent[0] = (char)(connection->sent[0] == 'z' ? 'a' : connection->sent[0] + 1);
+        CHECK_OK(write_all(connection->client, connection->sent, MESSAGE, on_sent, connection));
         return;
     }
     if (atomic_fetch_add(&arrived, 1) + 1 == parties)
@@ -233,6 +246,11 @@ static void start_echo(weir_context *context)
         CHECK_OK(weir_stream_adopt(connection->client, pair[0]));
         CHECK_OK(weir_stream_adopt(connection->server, pair[1]));
         memset(connection->sent, 'a' + i, MESSAGE);
+        connection->sent[MESSAGE - 1] = '\n';
+        if (composed) {
+            CHECK_OK(weir_stream_set_timeout(connection->client, WEIR_WAIT_READ | WEIR_WAIT_WRITE, CHECK_SECOND * 50));
+            CHECK_OK(weir_stream_set_timeout(connection->server, WEIR_WAIT_READ | WEIR_WAIT_WRITE, CHECK_SECOND * 50));
+        }
         CHECK_OK(weir_stream_read_some(connection->server, connection->served, MESSAGE, on_request, connection));
         send_next(connection);
     }
@@ -266,6 +284,12 @@ TEST(echo_on_four_connections_and_two_threads_allocates_nothing)
 TEST(echo_without_inline_completions_allocates_nothing)
 {
     echo(CONNECTIONS, 1, WEIR_CONTEXT_NO_INLINE);
+}
+
+TEST(time_limits_queued_writes_and_delimiters_allocate_nothing)
+{
+    composed = true;
+    echo(CONNECTIONS, 1, 0);
 }
 
 /* ---- posts */

@@ -96,6 +96,8 @@ static char buffer[64];
 static weir_record records[2];
 static weir_stats stats = {.struct_size = sizeof(weir_stats)};
 static struct iovec vectors[2] = {{buffer, 3}, {buffer + 3, 5}};
+static const weir_until good_until = {sizeof(weir_until), buffer, 8, 0, "\n", 1};
+static weir_until until;
 static struct where target; /* of connects and binds */
 static const int one = 1;
 
@@ -574,6 +576,12 @@ static int call_stream_connect(void *handle)
     return weir_stream_connect((weir_stream *)handle, AT(&target), expected, NULL);
 }
 
+static int call_stream_connect_list(void *handle)
+{
+    const struct sockaddr *address = (const struct sockaddr *)&target.address;
+    return weir_stream_connect_list((weir_stream *)handle, &address, &target.length, 1, NULL, expected, NULL);
+}
+
 static int call_stream_context(void *handle)
 {
     return weir_stream_context((weir_stream *)handle, OUT(weir_context *));
@@ -609,6 +617,11 @@ static int call_stream_open(void *handle)
     return weir_stream_open((weir_stream *)handle, AF_INET);
 }
 
+static int call_stream_queued(void *handle)
+{
+    return weir_stream_queued((weir_stream *)handle, OUT(size_t));
+}
+
 static int call_stream_read(void *handle)
 {
     return weir_stream_read((weir_stream *)handle, buffer, 8, expected_io, NULL);
@@ -617,6 +630,12 @@ static int call_stream_read(void *handle)
 static int call_stream_read_some(void *handle)
 {
     return weir_stream_read_some((weir_stream *)handle, buffer, 8, expected_io, NULL);
+}
+
+static int call_stream_read_until(void *handle)
+{
+    until = good_until;
+    return weir_stream_read_until((weir_stream *)handle, &until, expected_io, NULL);
 }
 
 static int call_stream_readv(void *handle)
@@ -639,14 +658,34 @@ static int call_stream_remote_address(void *handle)
     return weir_stream_remote_address((weir_stream *)handle, OUT(struct sockaddr_storage), &out_length);
 }
 
+static int call_stream_send(void *handle)
+{
+    return weir_stream_send((weir_stream *)handle, buffer, 8, expected_io, NULL);
+}
+
+static int call_stream_send_file(void *handle)
+{
+    return weir_stream_send_file((weir_stream *)handle, STDIN_FILENO, 0, 8, expected_io, NULL);
+}
+
 static int call_stream_set(void *handle)
 {
     return weir_stream_set((weir_stream *)handle, WEIR_OPT_KEEP_ALIVE, 1);
 }
 
+static int call_stream_set_high_water(void *handle)
+{
+    return weir_stream_set_high_water((weir_stream *)handle, 8, 4, expected_io, NULL);
+}
+
 static int call_stream_set_option(void *handle)
 {
     return weir_stream_set_option((weir_stream *)handle, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one);
+}
+
+static int call_stream_set_timeout(void *handle)
+{
+    return weir_stream_set_timeout((weir_stream *)handle, WEIR_WAIT_READ, 1000);
 }
 
 static int call_stream_shutdown(void *handle)
@@ -879,6 +918,7 @@ static const struct row table[] = {
     {"weir_stream_cancel", STREAM, call_stream_cancel, 0, 0, GONE, true},
     {"weir_stream_close", STREAM, call_stream_close, 0, 0, GONE, true},
     {"weir_stream_connect", STREAM, call_stream_connect, 0, 0, GONE, false},
+    {"weir_stream_connect_list", STREAM, call_stream_connect_list, WEIR_EBUSY, WEIR_EBUSY, GONE, false},
     {"weir_stream_context", STREAM, call_stream_context, 0, 0, GONE, false},
     {"weir_stream_create", CONTEXT, call_stream_create, 0, 0, WEIR_ESHUTDOWN, false},
     {"weir_stream_fd", STREAM, call_stream_fd, 0, 0, GONE, false},
@@ -886,15 +926,21 @@ static const struct row table[] = {
     {"weir_stream_get_option", STREAM, call_stream_get_option, 0, 0, GONE, false},
     {"weir_stream_local_address", STREAM, call_stream_local_address, 0, 0, GONE, false},
     {"weir_stream_open", STREAM, call_stream_open, WEIR_EBUSY, WEIR_EBUSY, GONE, false},
+    {"weir_stream_queued", STREAM, call_stream_queued, 0, 0, GONE, false},
     {"weir_stream_read", STREAM, call_stream_read, 0, 0, GONE, false},
     {"weir_stream_read_each", STREAM, call_stream_read_each, 0, 0, GONE, false},
     {"weir_stream_read_some", STREAM, call_stream_read_some, 0, 0, GONE, false},
+    {"weir_stream_read_until", STREAM, call_stream_read_until, 0, 0, GONE, false},
     {"weir_stream_readv", STREAM, call_stream_readv, 0, 0, GONE, false},
     {"weir_stream_readv_some", STREAM, call_stream_readv_some, 0, 0, GONE, false},
     {"weir_stream_release", STREAM, call_stream_release, 0, 0, GONE, false},
     {"weir_stream_remote_address", STREAM, call_stream_remote_address, 0, 0, GONE, false},
+    {"weir_stream_send", STREAM, call_stream_send, 0, 0, GONE, false},
+    {"weir_stream_send_file", STREAM, call_stream_send_file, 0, 0, GONE, false},
     {"weir_stream_set", STREAM, call_stream_set, 0, 0, GONE, false},
+    {"weir_stream_set_high_water", STREAM, call_stream_set_high_water, 0, 0, GONE, false},
     {"weir_stream_set_option", STREAM, call_stream_set_option, 0, 0, GONE, false},
+    {"weir_stream_set_timeout", STREAM, call_stream_set_timeout, 0, 0, GONE, false},
     {"weir_stream_shutdown", STREAM, call_stream_shutdown, 0, 0, GONE, false},
     {"weir_stream_try_read", STREAM, call_stream_try_read, 0, 0, GONE, false},
     {"weir_stream_try_readv", STREAM, call_stream_try_readv, 0, 0, GONE, false},
@@ -1333,6 +1379,67 @@ static void stream_arguments(struct fixture *f)
     EXPECT(stream_bind_to_device, WEIR_ENOTCONN, e, "lo");
 }
 
+static void compose_arguments(struct fixture *f)
+{
+    weir_stream *s = f->stream, *e = f->empty_stream;
+    static const int odd[] = {0, 4, 5, 7, -1, INT_MAX, INT_MIN};
+    for (int i = 0; i < 7; i++)
+        EXPECT(stream_set_timeout, WEIR_EINVAL, s, odd[i], 1);
+    for (int i = 0; i < 2; i++) {
+        EXPECT(stream_set_timeout, WEIR_EINVAL, s, WEIR_WAIT_READ, negative[i]);
+        EXPECT(stream_send_file, WEIR_EINVAL, s, 0, negative[i], 8, surprised_io, f);
+        EXPECT(stream_send_file, WEIR_EINVAL, s, 0, 0, too_long[i], surprised_io, f);
+    }
+    EXPECT(stream_send_file, WEIR_EBADF, s, -1, 0, 8, surprised_io, f);
+    EXPECT(stream_send_file, WEIR_EBADF, s, INT_MIN, 0, 8, surprised_io, f);
+    EXPECT(stream_send_file, WEIR_ENOTCONN, e, 0, 0, 8, surprised_io, f);
+    EXPECT(stream_send_file, WEIR_ENOTCONN, e, 0, 0, 0, surprised_io, f);
+    EXPECT(stream_send, WEIR_EINVAL, s, NULL, 8, surprised_io, f);
+    EXPECT(stream_send, WEIR_EINVAL, s, buffer, too_long[0], surprised_io, f);
+    EXPECT(stream_send, WEIR_ENOTCONN, e, buffer, 8, surprised_io, f);
+    EXPECT(stream_send, WEIR_ENOTCONN, e, buffer, 0, surprised_io, f);
+    EXPECT(stream_queued, WEIR_EINVAL, s, NULL);
+    EXPECT(stream_set_high_water, WEIR_EINVAL, s, 1, 2, surprised_io, f);
+    EXPECT(stream_set_high_water, WEIR_EINVAL, s, 0, 1, surprised_io, f);
+    const struct sockaddr *addresses[65];
+    socklen_t lengths[65];
+    for (int i = 0; i < 65; i++) {
+        addresses[i] = (const struct sockaddr *)&target.address;
+        lengths[i] = target.length;
+    }
+    EXPECT(stream_connect_list, WEIR_EBUSY, s, addresses, lengths, 1, NULL, surprised, f);
+    EXPECT(stream_connect_list, WEIR_EINVAL, e, NULL, lengths, 1, NULL, surprised, f);
+    EXPECT(stream_connect_list, WEIR_EINVAL, e, addresses, NULL, 1, NULL, surprised, f);
+    EXPECT(stream_connect_list, WEIR_EINVAL, e, addresses, lengths, 0, NULL, surprised, f);
+    EXPECT(stream_connect_list, WEIR_EINVAL, e, addresses, lengths, 65, NULL, surprised, f);
+    EXPECT(stream_connect_list, WEIR_EINVAL, e, addresses, lengths, SIZE_MAX, NULL, surprised, f);
+    weir_connect_options odd_options[4] = {{0, 0, 0},
+                                           {sizeof(weir_connect_options) + 1, 0, 0},
+                                           {sizeof(weir_connect_options), -1, 0},
+                                           {sizeof(weir_connect_options), 0, -1}};
+    for (int i = 0; i < 4; i++)
+        EXPECT(stream_connect_list, WEIR_EINVAL, e, addresses, lengths, 1, &odd_options[i], surprised, f);
+    lengths[1] = 1;
+    EXPECT(stream_connect_list, WEIR_EINVAL, e, addresses, lengths, 2, NULL, surprised, f);
+    addresses[1] = NULL;
+    EXPECT(stream_connect_list, WEIR_EINVAL, e, addresses, lengths, 2, NULL, surprised, f);
+    EXPECT(stream_read_until, WEIR_EINVAL, s, NULL, surprised_io, f);
+    EXPECT(stream_read_until, WEIR_ENOTCONN, e, &until, surprised_io, f);
+    weir_until bad[8];
+    for (int i = 0; i < 8; i++)
+        bad[i] = good_until;
+    bad[0].struct_size = 0;
+    bad[1].struct_size++;
+    bad[2].data = NULL;
+    bad[3].capacity = too_long[0];
+    bad[4].filled = 9;
+    bad[5].delimiter = NULL;
+    bad[6].delimiter_length = 0;
+    bad[7].delimiter_length = too_long[1];
+    for (int i = 0; i < 8; i++)
+        EXPECT(stream_read_until, WEIR_EINVAL, s, &bad[i], surprised_io, f);
+}
+
 static void acceptor_arguments(struct fixture *f)
 {
     weir_acceptor *a = f->acceptor, *e = f->empty_acceptor;
@@ -1394,6 +1501,7 @@ TEST(bad_arguments_give_their_errors_in_every_function)
     signals_arguments(&fixture);
     timer_arguments(&fixture);
     stream_arguments(&fixture);
+    compose_arguments(&fixture);
     transfer_arguments(&fixture);
     acceptor_arguments(&fixture);
     address_arguments(&fixture);

@@ -91,6 +91,33 @@ static void every_timer_function(weir_context *context)
     CHECK_OK(weir_timer_close(timer));
 }
 
+static void every_composed_function(weir_context *context)
+{
+    weir_stream *left = new_stream(context), *right = new_stream(context), *third = new_stream(context);
+    struct sockaddr_in nowhere = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    const struct sockaddr *address = (const struct sockaddr *)&nowhere;
+    socklen_t length = sizeof nowhere;
+    static _Thread_local weir_until until;
+    size_t bytes = 0;
+    int pair[2];
+    until = (weir_until){sizeof until, sink, sizeof sink, 0, "\n", 1};
+    CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
+    CHECK_OK(weir_stream_adopt(left, pair[0]));
+    CHECK_OK(weir_stream_adopt(right, pair[1]));
+    CHECK_OK(weir_stream_set_timeout(left, WEIR_WAIT_READ | WEIR_WAIT_WRITE, 1));
+    CHECK_OK(weir_stream_set_high_water(left, 1, 0, ignore_io, NULL));
+    CHECK_OK(weir_stream_send(left, "one\n", 4, ignore_io, NULL));
+    CHECK_OK(weir_stream_send(left, "two\n", 4, ignore_io, NULL));
+    CHECK_OK(weir_stream_queued(left, &bytes));
+    CHECK_OK(weir_stream_read_until(right, &until, ignore_io, NULL));
+    CHECK_OK(weir_stream_read_until(left, &until, ignore_io, NULL));
+    CHECK_OK(weir_stream_send_file(right, STDIN_FILENO, 0, 1, ignore_io, NULL));
+    CHECK_OK(weir_stream_connect_list(third, &address, &length, 1, NULL, ignore, NULL));
+    CHECK_OK(weir_stream_close(left));
+    CHECK_OK(weir_stream_close(right));
+    CHECK_OK(weir_stream_close(third));
+}
+
 static void every_stream_function(weir_context *context)
 {
     weir_stream *stream = new_stream(context), *reader = new_stream(context), *other = new_stream(context);
@@ -113,6 +140,8 @@ static void every_stream_function(weir_context *context)
     CHECK_OK(weir_stream_close(stream));
     CHECK_OK(weir_stream_release(reader, &fd));
     close(fd);
+
+    every_composed_function(context);
 
     /* Each way to read and to write on a pair of its own: what was begun is ended by the close. */
     for (int kind = 0; kind < 5; kind++) {

@@ -271,6 +271,39 @@ TEST(four_threads_share_a_small_pool)
     CHECK_OK(weir_context_destroy(context));
 }
 
+TEST(a_time_limit_ends_a_multi_shot_read_without_data)
+{
+    weir_context_options options = {0};
+    weir_context *context;
+    options.struct_size = sizeof options;
+    options.flags = WEIR_CONTEXT_MANUAL_CLOCK;
+    CHECK_OK(weir_context_create(&options, &context));
+    const void *memory = NULL;
+    CHECK_OK(weir_context_pool(context, &memory, &slot_size, &slots));
+    base = (const char *)memory;
+    int ends[2];
+    plain_pair(AF_INET, ends);
+    struct sum sum = {adopted(context, ends[0]), 0, 0, 0, 0};
+    CHECK_OK(weir_stream_set_timeout(sum.stream, WEIR_WAIT_READ, 100));
+    CHECK_OK(weir_stream_read_each(sum.stream, add, &sum));
+    for (unsigned char i = 0; i < 5; i++) {
+        CHECK_OK(weir_context_poll(context, NULL));
+        CHECK_OK(weir_context_advance(context, 60));
+        CHECK_EQ(write(ends[1], &i, 1), 1);
+        RUN_UNTIL(context, sum.bytes == i + 1u);
+        CHECK_EQ(sum.calls, i + 1); /* data gave the time back */
+    }
+    CHECK_OK(weir_context_advance(context, 99));
+    CHECK_OK(weir_context_poll(context, NULL));
+    CHECK_EQ(sum.calls, 5);
+    CHECK_OK(weir_context_advance(context, 1));
+    CHECK_OK(weir_context_poll(context, NULL));
+    CHECK_EQ(sum.calls, 6);
+    CHECK_CODE(sum.last, WEIR_ETIMEDOUT);
+    CHECK_OK(weir_context_destroy(context));
+    close(ends[1]);
+}
+
 /* ---- weir_context_enter() */
 
 static weir_submission submission(uint32_t kind, void *handle, void *data, uint64_t length, void *user)

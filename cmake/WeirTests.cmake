@@ -86,7 +86,12 @@ if(WEIR_TOP_LEVEL AND NOT WEIR_SANITIZE)
         weir_add_script(python.ctypes python 120 "${WEIR_PYTHON}" "${_weir_here}/python/smoke.py" -v)
         set_tests_properties(python.ctypes PROPERTIES ENVIRONMENT
             "WEIR_LIBRARY=${weir_LIBRARY_DIR}/libweir.so.${weir_SOVERSION};PYTHONDONTWRITEBYTECODE=1")
+        if(WEIR_BUILD_EXAMPLES)
+            weir_add_script(example.file_server example 180 "${WEIR_PYTHON}"
+                "${_weir_here}/examples/file_server.py" "$<TARGET_FILE:file_server>")
+            set_tests_properties(example.file_server PROPERTIES ENVIRONMENT "PYTHONDONTWRITEBYTECODE=1")
+        endif()
     else()
-        message(STATUS "python3 not found: the ctypes test is left out")
+        message(STATUS "python3 not found: the ctypes test and those of the examples are left out")
     endif()
 endif()

@@ -1245,10 +1245,10 @@ int weir_stream_bind(weir_stream *stream, const struct sockaddr *address, sockle
 /**
  * Connects; opens a socket of the address's family first if there is none. Completes with 0 when the peer
  * has answered, or with what went wrong: -ECONNREFUSED, -EHOSTUNREACH, -ENETUNREACH, WEIR_ETIMEDOUT (the
- * kernel's own limit, minutes), WEIR_ECANCELED and so on. A socket that was opened here is closed again
- * when the connect fails, so that the next one starts anew. An AF_UNIX listener whose queue is full gives
- * -ECONNREFUSED. A read that is begun meanwhile waits for the connection. The address is not needed
- * after the call.
+ * kernel's own limit, minutes, or that of weir_stream_set_timeout()), WEIR_ECANCELED and so on. A socket that
+ * was opened here is closed again when the connect fails, so that the next one starts anew. An AF_UNIX
+ * listener whose queue is full gives -ECONNREFUSED. A read that is begun meanwhile waits for the connection.
+ * The address is not needed after the call.
  *
  * Errors: WEIR_EBADF, WEIR_EINVAL (address), WEIR_EBUSY (a connect, write or wait for
  * writability is pending), -EAFNOSUPPORT, -EMFILE, -ENFILE, -ENOSPC (epoll watches), WEIR_ENOMEM,
@@ -1495,6 +1495,198 @@ int weir_stream_get_option(weir_stream *stream,
  * Thread: any; never blocks.
  */
 int weir_stream_bind_to_device(weir_stream *stream, const char *name);
+
+/* ---- compose --------------------------------------------------------------------------------- */
+
+/**
+ * The most addresses of one weir_stream_connect_list().
+ */
+#define WEIR_CONNECT_LIST_MAX 64
+
+/**
+ * What weir_stream_read_until() reads into and looks for. The caller's; from the start of the operation until its
+ * completion, or until cancel or close has returned, only the library touches it.
+ */
+typedef struct weir_until {
+    /**
+     * sizeof(weir_until).
+     */
+    size_t struct_size;
+    /**
+     * The buffer.
+     */
+    void *data;
+    /**
+     * Its length: the limit of the read.
+     */
+    size_t capacity;
+    /**
+     * In: the bytes that are in the buffer already. Out: those that are in it now.
+     */
+    size_t filled;
+    /**
+     * What to read up to.
+     */
+    const void *delimiter;
+    /**
+     * Its length, at least 1.
+     */
+    size_t delimiter_length;
+} weir_until;
+
+/**
+ * How weir_stream_connect_list() goes about it. All zero but the size is the default.
+ */
+typedef struct weir_connect_options {
+    /**
+     * sizeof(weir_connect_options).
+     */
+    size_t struct_size;
+    /**
+     * Nanoseconds from the start of one attempt to that of the next, unless it fails before. 0: 250 ms.
+     */
+    int64_t stagger_ns;
+    /**
+     * Nanoseconds that one attempt may take. 0 or WEIR_FOREVER: as long as the kernel tries (minutes).
+     */
+    int64_t attempt_timeout_ns;
+} weir_connect_options;
+
+/**
+ * Limits how long an operation of the stream may go without progress. `directions` is WEIR_WAIT_READ,
+ * WEIR_WAIT_WRITE or both. An operation that waits for `timeout_ns` with no byte moved completes with
+ * WEIR_ETIMEDOUT and the bytes that had moved before; the stream is as good as before, and the next operation
+ * may begin. Each byte that moves gives an operation its whole time again. What the kernel had ready
+ * when the time was over comes first.
+ *
+ * The limit holds for every operation of the direction until it is changed, a connect (of the writing
+ * direction) and weir_stream_wait() among them; one that is pending is measured from now on. WEIR_FOREVER, which
+ * every stream begins with, is no limit; with 0 only what can complete at once succeeds. The time is that
+ * of the context's clock. A limit costs no system call for each operation.
+ *
+ * Errors: WEIR_EBADF, WEIR_EINVAL (no or other directions, a negative time), WEIR_ENOMEM, WEIR_ESHUTDOWN.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_stream_set_timeout(weir_stream *stream,
+                            int directions,
+                            int64_t timeout_ns);
+
+/**
+ * Sends `length` bytes of the file `fd` from `offset` on, without reading them into the program. Completes with 0
+ * when all are sent, with WEIR_EOF where the file ends before, or with what was met; `bytes` tells how many
+ * were sent. `fd` is anything that sendfile(2) reads from; it stays the caller's, its own position
+ * stays as it is, and it must be open until the completion, or until cancel or close has returned. A file that
+ * is not in memory is read from its disk meanwhile. A lost peer is -EPIPE and never a signal.
+ *
+ * It is a write: one may be pending in that direction.
+ *
+ * Errors: as weir_stream_write(); WEIR_EINVAL for a negative `offset`, WEIR_EBADF for a negative `fd`. What
+ * sendfile(2) has against the file (-EBADF, -EINVAL) comes with the completion.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_stream_send_file(weir_stream *stream,
+                          int fd,
+                          int64_t offset,
+                          size_t length,
+                          weir_io_callback callback,
+                          void *user);
+
+/**
+ * Reads until a delimiter is in the buffer. Completes with 0 and, as `bytes`, the number of bytes up to and with
+ * the first delimiter. The buffer may hold more, which was read along: `until->filled` bytes in all. The caller
+ * takes the `bytes`, moves the others to the front (or `data` past them) and gives them in again as
+ * `filled` with the next call, which completes without reading when there is a delimiter among them. Plain reads
+ * do not see what is in the buffer.
+ *
+ * Where the buffer is full without a delimiter it completes with -EMSGSIZE; that, WEIR_EOF, WEIR_ECANCELED and
+ * every other error leave what was read in the buffer, and `bytes` is `until->filled`.
+ *
+ * Errors: as weir_stream_read_some(); WEIR_EINVAL also where `until` or a pointer in it is NULL, `struct_size` is
+ * wrong, the delimiter is empty or `filled` is above `capacity`.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_stream_read_until(weir_stream *stream,
+                           weir_until *until,
+                           weir_io_callback callback,
+                           void *user);
+
+/**
+ * Queues a write of `length` bytes. Any number may be queued on a stream: they are written whole and in order,
+ * several with one system call where several wait, and each completes once, with 0 and its bytes. When the
+ * connection meets an error, or its time limit, or is cancelled or closed, each one that is left completes with
+ * that status and what had moved of it. The buffer stays valid until the completion, or until cancel or
+ * close has returned.
+ *
+ * The queue and weir_stream_write() with its like share the writing direction: while anything is queued
+ * those give WEIR_EBUSY, and while one of those is pending this does. The direction is free when the last byte
+ * has been written. Setting a time limit on it limits the time without progress of the queue as a whole.
+ *
+ * Errors: WEIR_EBADF, WEIR_EINVAL (`data` is NULL with a length; a length above SSIZE_MAX), WEIR_EBUSY,
+ * WEIR_ENOTCONN (there is no fd), -ENOBUFS (more bytes than can be counted), WEIR_ENOMEM, WEIR_ESHUTDOWN.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_stream_send(weir_stream *stream,
+                     const void *data,
+                     size_t length,
+                     weir_io_callback callback,
+                     void *user);
+
+/**
+ * The bytes that wait in the queue of weir_stream_send().
+ *
+ * Errors: WEIR_EBADF, WEIR_EINVAL (`bytes` is NULL).
+ *
+ * Thread: any; never blocks.
+ */
+int weir_stream_queued(weir_stream *stream, size_t *bytes);
+
+/**
+ * Has the callback told when more than `high` bytes are queued by weir_stream_send(), so that who produces them
+ * may pause, and again when `low` or fewer are left. It is called with 0 and the bytes that were queued at
+ * that moment: above `high` or not above `low`, in turn. It is called once, at last, with WEIR_ECANCELED: when the
+ * stream is closed, another mark is set, or the mark is taken away, which `high` 0 does. A cancel of the stream
+ * leaves the mark; the queue has fallen to 0 then, as at the close. Writes are queued above the mark too. The mark by itself
+ * does not keep run going.
+ *
+ * Errors: WEIR_EBADF, WEIR_EINVAL (`low` is above `high`), WEIR_ENOMEM, WEIR_ESHUTDOWN.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_stream_set_high_water(weir_stream *stream,
+                               size_t high,
+                               size_t low,
+                               weir_io_callback callback,
+                               void *user);
+
+/**
+ * Connects to the first of `count` addresses that answers. Families take turns, beginning with that of the first
+ * address (RFC 8305); an attempt begins when the one before it has failed, or after a while when it has
+ * not answered, which `options` (NULL: the default) tells. The first that succeeds gives the stream its
+ * fd, the others are closed. Completes once: with 0, or, when all have failed, with the error of the last
+ * (one that only tells of this host's own routes gives way to one from a peer; WEIR_ETIMEDOUT where an attempt
+ * took too long), or with WEIR_ECANCELED. Cancel and close end every attempt at once, and so does a time limit of the
+ * writing direction, which holds for the whole.
+ *
+ * The stream must have no fd. Options of the socket are set afterwards; reads and writes begin when it is
+ * connected. `addresses` and `lengths` are not needed after the call.
+ *
+ * Errors: WEIR_EBADF, WEIR_EINVAL (no address or more than WEIR_CONNECT_LIST_MAX, a bad one, a NULL, bad
+ * `options`), WEIR_EBUSY (there is an fd, or an operation of the writing direction is pending), WEIR_ENOMEM,
+ * WEIR_ESHUTDOWN.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_stream_connect_list(weir_stream *stream,
+                             const struct sockaddr *const *addresses,
+                             const socklen_t *lengths,
+                             size_t count,
+                             const weir_connect_options *options,
+                             weir_callback callback,
+                             void *user);
 
 /* ---- acceptor -------------------------------------------------------------------------------- */
 

@@ -21,6 +21,7 @@ const SECTIONS: &[&str] = &[
     "record",
     "timer",
     "stream",
+    "compose",
     "acceptor",
     "signals",
     "option",

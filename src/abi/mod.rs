@@ -11,6 +11,7 @@
 
 pub mod acceptor;
 pub mod address;
+pub mod compose;
 pub mod context;
 pub mod enter;
 pub mod error;

@@ -189,10 +189,10 @@ pub unsafe extern "C" fn weir_stream_bind(
 
 /// Connects; opens a socket of the address's family first if there is none. Completes with 0 when the peer
 /// has answered, or with what went wrong: -ECONNREFUSED, -EHOSTUNREACH, -ENETUNREACH, WEIR_ETIMEDOUT (the
-/// kernel's own limit, minutes), WEIR_ECANCELED and so on. A socket that was opened here is closed again
-/// when the connect fails, so that the next one starts anew. An AF_UNIX listener whose queue is full gives
-/// -ECONNREFUSED. A read that is begun meanwhile waits for the connection. The address is not needed
-/// after the call.
+/// kernel's own limit, minutes, or that of weir_stream_set_timeout()), WEIR_ECANCELED and so on. A socket that
+/// was opened here is closed again when the connect fails, so that the next one starts anew. An AF_UNIX
+/// listener whose queue is full gives -ECONNREFUSED. A read that is begun meanwhile waits for the connection.
+/// The address is not needed after the call.
 ///
 /// Errors: WEIR_EBADF, WEIR_EINVAL (address), WEIR_EBUSY (a connect, write or wait for
 /// writability is pending), -EAFNOSUPPORT, -EMFILE, -ENFILE, -ENOSPC (epoll watches), WEIR_ENOMEM,

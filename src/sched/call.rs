@@ -244,6 +244,15 @@ pub unsafe fn free_call(caller: &Caller, op: NonNull<Op>) -> (Option<StatusFn>, 
     parts
 }
 
+/// The pointer that a call was made with.
+///
+/// # Safety
+/// As [`free_call`], but the call stays the caller's.
+pub unsafe fn user_of(op: NonNull<Op>) -> *mut c_void {
+    // SAFETY: promised by the caller.
+    unsafe { op.cast::<Call>().as_ref() }.user.get()
+}
+
 /// Delivers a call that was popped.
 #[inline]
 unsafe fn run_call(op: NonNull<Op>, frame: &Frame, kind: u32, status: i32) {

@@ -12,6 +12,7 @@
 #![allow(unsafe_code, reason = "queueing embedded ops, and the table entry")]
 
 use super::completion::Callback;
+use super::extra::Extra;
 use super::frame::Caller;
 use super::member::{Class, Member};
 use super::op::Op;
@@ -85,6 +86,8 @@ pub struct State {
     pub(super) closed: bool,
     pub(super) read: Slot,
     pub(super) write: Slot,
+    /// See [`Extra`].
+    pub(super) extra: Option<Box<Extra>>,
 }
 
 // SAFETY: raw pointers in it are the user's buffers, used under the lock.
@@ -126,6 +129,7 @@ unsafe impl Entry for Descriptor {
                 closed: true,
                 read: Slot::vacant(),
                 write: Slot::vacant(),
+                extra: None,
             }),
         }
     }
@@ -379,9 +383,13 @@ impl Locked {
                 return Err(error);
             }
             Ok(Driven::Done) => self.complete_done(caller, dir),
-            Ok(Driven::Parked) => self.sched.work_started(),
+            Ok(Driven::Parked) => {
+                self.sched.work_started();
+                self.watch_time(dir);
+            }
             Ok(Driven::Yielded) => {
                 self.sched.work_started();
+                self.watch_time(dir);
                 self.queue(caller, dir);
             }
         }
@@ -420,6 +428,9 @@ impl Locked {
 
     /// Queues the completion of an operation that is counted as work.
     pub(super) fn submit_done(&mut self, caller: &Caller, dir: Dir) {
+        if self.serves_queue(dir) {
+            return self.submit_written(caller);
+        }
         self.sched.submit(caller, &self.descriptor.member, self.descriptor.done_op(dir));
     }
 
@@ -431,7 +442,7 @@ impl Locked {
     /// The number of operations that are pending or not delivered yet.
     pub fn pending(&self) -> usize {
         let busy = |slot: &Slot| usize::from(slot.phase != Phase::Idle);
-        busy(&self.state.read) + busy(&self.state.write)
+        busy(&self.state.read) + busy(&self.state.write) * self.operations(Dir::Write)
     }
 
     /// Registers the fd for a direction, or widens the registration. What is ready already comes as an
@@ -477,6 +488,9 @@ impl Locked {
             self.descriptor.word.fetch_or(dir.want(), Ordering::AcqRel);
             return Ok(Driven::Parked);
         }
+        if dir == Dir::Write && self.holds() {
+            return Ok(Driven::Parked);
+        }
         loop {
             let word = &self.descriptor.word;
             if word.load(Ordering::Acquire) & dir.ready() == 0 {
@@ -488,7 +502,9 @@ impl Locked {
                 // An edge came in between. It did not see the want, so it is served here.
             }
             let perform = match self.state.slot(dir).kind {
-                Kind::Once(perform) | Kind::Connect { perform, .. } => perform,
+                Kind::Once(perform) | Kind::Connect { perform, .. } => Ok(perform),
+                Kind::Queue(serve) => Err(serve),
+                Kind::Held => return Ok(Driven::Parked),
                 // Taken by the thread that delivers it.
                 Kind::Take { .. } => return Ok(Driven::Yielded),
             };
@@ -499,7 +515,11 @@ impl Locked {
                 let stats = &self.sched.reactor().stats;
                 stats::add(if dir == Dir::Read { &stats.reads } else { &stats.writes }, 1);
             }
-            match perform(fd, &mut self.state.slot(dir).transfer, trust) {
+            let outcome = match perform {
+                Ok(perform) => perform(fd, &mut self.state.slot(dir).transfer, trust),
+                Err(serve) => self.serve_queue(serve, trust),
+            };
+            match outcome {
                 Outcome::Done { status, drained } => {
                     if !drained || !trust {
                         self.descriptor.word.fetch_or(dir.ready(), Ordering::AcqRel);
@@ -518,9 +538,16 @@ impl Locked {
 
     /// The operation is complete, and about to be queued.
     pub(super) fn finish(&mut self, dir: Dir, status: i32) {
+        if self.serves_queue(dir) {
+            return self.finish_queue(status);
+        }
         let slot = self.state.slot(dir);
         slot.status = status;
         slot.phase = Phase::Done;
+        if dir == Dir::Write && matches!(slot.kind, Kind::Held) {
+            return self.drop_held();
+        }
+        let slot = self.state.slot(dir);
         if status < 0 && matches!(slot.kind, Kind::Connect { opened: true, .. }) {
             self.end(&Caller::current(), Dir::Read, status);
             self.drop_fd();
@@ -587,14 +614,15 @@ impl Locked {
 
     /// Ends what is pending in one direction, with what has moved so far; 1 if there was something.
     /// What is complete already stays as it is (H24).
-    fn end(&mut self, caller: &Caller, dir: Dir, status: i32) -> usize {
+    pub(super) fn end(&mut self, caller: &Caller, dir: Dir, status: i32) -> usize {
         let slot = self.state.slot(dir);
         match slot.phase {
             Phase::Parked => {
                 self.descriptor.word.fetch_and(!dir.want(), Ordering::AcqRel);
+                let ended = self.operations(dir);
                 self.finish(dir, status);
                 self.submit_done(caller, dir);
-                1
+                ended
             }
             Phase::Delivering if slot.ended == 0 => {
                 slot.ended = status;
@@ -649,6 +677,7 @@ impl Locked {
     /// Ends the handle: it is dead and its fd is closed when this returns.
     pub fn close(mut self, caller: &Caller) {
         self.cancel(caller);
+        self.drop_extra(caller);
         self.drop_fd();
         DESCRIPTORS.kill(self.descriptor);
         self.state.closed = true;

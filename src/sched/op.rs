@@ -157,6 +157,12 @@ impl OpQueue {
     }
 }
 
+impl Default for OpQueue {
+    fn default() -> Self {
+        OpQueue::new()
+    }
+}
+
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;

@@ -37,19 +37,30 @@ pub(super) unsafe fn run_ready(op: NonNull<Op>, frame: &Frame) {
         if word & dir.want() == 0 || locked.state.slot(dir).phase != Phase::Parked {
             continue;
         }
-        match locked.drive(dir) {
-            Ok(Driven::Parked) => continue,
+        let driven = locked.drive(dir);
+        let caller = Caller::of(frame);
+        locked.submit_written(&caller);
+        match driven {
+            Ok(Driven::Parked) => {
+                locked.watch_progress(dir);
+                continue;
+            }
             Ok(Driven::Yielded) => {
                 if let Kind::Take { .. } = locked.state.slot(dir).kind {
                     // Delivers by itself, and needs the lock for each; so it comes last.
                     first = first.or(Some(Dir::Read));
                 } else {
-                    locked.queue(&Caller::of(frame), dir);
+                    locked.watch_progress(dir);
+                    locked.queue(&caller, dir);
                 }
                 continue;
             }
             Ok(Driven::Done) => {}
             Err(error) => locked.finish(dir, error.code()),
+        }
+        if locked.serves_queue(dir) {
+            locked.submit_written(&caller);
+            continue;
         }
         if first.is_none() {
             first = Some(dir);
@@ -190,7 +201,11 @@ impl Locked {
     fn park_take(&mut self) -> Result<bool, Errno> {
         self.register(Dir::Read)?;
         let before = self.descriptor.word.fetch_or(WANT_READ, Ordering::AcqRel);
-        Ok(before & READY_READ == 0)
+        let parked = before & READY_READ == 0;
+        if parked {
+            self.watch_time(Dir::Read);
+        }
+        Ok(parked)
     }
 }
 

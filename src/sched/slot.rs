@@ -2,6 +2,7 @@
 use super::buffers::Buffer;
 use super::completion::Callback;
 use super::descriptor::Locked;
+use super::write_queue::Serve;
 use crate::sys::address::Address;
 use crate::sys::errno::Errno;
 use libc::c_void;
@@ -99,6 +100,10 @@ pub enum Kind {
         /// The fd goes if it fails: it was opened for this operation.
         opened: bool,
     },
+    /// Serves the queue of writes, see `sched::write_queue`.
+    Queue(Serve),
+    /// Completed by a service, see `sched::held`.
+    Held,
     /// Takes what it delivers: one, or until cancelled.
     Take {
         /// How.

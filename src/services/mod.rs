@@ -4,15 +4,20 @@
 //! argument; C's types and pointers are translated on the floor above.
 
 pub mod acceptor;
+pub mod connect_list;
 pub mod fork;
 pub mod handle;
 pub mod options;
 pub mod pooled;
+pub mod read_until;
 pub mod report;
+pub mod send_file;
 pub mod signal_board;
 pub mod signals;
 pub mod stream;
+pub mod stream_timeout;
 pub mod timer;
+pub mod write_queue;
 
 /// Handle kinds of the services (contexts, timers and strands, which `sched` knows, are 1, 2 and 5).
 pub mod kind {

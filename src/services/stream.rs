@@ -23,11 +23,11 @@ use std::ptr;
 pub const EOF: i32 = -10001;
 
 /// Bytes that one operation moves before others have their turn (H34).
-const BYTES_PER_TURN: usize = 1 << 20;
+pub(super) const BYTES_PER_TURN: usize = 1 << 20;
 /// System calls that it makes before that.
-const CALLS_PER_TURN: u32 = 64;
+pub(super) const CALLS_PER_TURN: u32 = 64;
 /// Buffers handed to one vectored system call.
-const VECTORS: usize = 64;
+pub(super) const VECTORS: usize = 64;
 
 /// Makes a stream without an fd.
 pub fn create(sched: &'static Scheduler) -> Result<Token, Errno> {
@@ -48,7 +48,7 @@ pub fn open(stream: Token, family: c_int) -> Result<(), Errno> {
 /// Opens a socket for a handle that has none.
 pub fn open_locked(handle: &mut Locked, family: c_int) -> Result<(), Errno> {
     handle.sched.check_open()?;
-    if handle.fd().is_ok() {
+    if handle.fd().is_ok() || handle.holds() {
         return Err(Errno::BUSY);
     }
     if !matches!(family, libc::AF_INET | libc::AF_INET6 | libc::AF_UNIX) {
@@ -63,7 +63,7 @@ pub fn open_locked(handle: &mut Locked, family: c_int) -> Result<(), Errno> {
 pub fn adopt(stream: Token, fd: RawFd) -> Result<(), Errno> {
     let mut stream = Descriptor::lock(stream)?;
     stream.sched.check_open()?;
-    if stream.fd().is_ok() {
+    if stream.fd().is_ok() || stream.holds() {
         return Err(Errno::BUSY);
     }
     if socket::kind(fd)? != libc::SOCK_STREAM || socket::is_listening(fd)? {
@@ -133,7 +133,7 @@ pub fn connect(
 }
 
 /// SO_ERROR tells of failure; that there is a peer proves success.
-fn perform_connect(fd: RawFd, _: &mut Transfer, _: bool) -> Outcome {
+pub(super) fn perform_connect(fd: RawFd, _: &mut Transfer, _: bool) -> Outcome {
     let status = match socket::take_error(fd) {
         Ok(0) => match socket::peer_address(fd) {
             Ok(_) => 0,

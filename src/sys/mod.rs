@@ -24,6 +24,8 @@ pub mod fd;
 pub mod fork;
 pub mod membarrier;
 pub mod memory;
+pub mod search;
+pub mod sendfile;
 pub mod signal;
 pub mod socket;
 pub mod timerfd;
