@@ -12,8 +12,11 @@
 pub mod acceptor;
 pub mod address;
 pub mod context;
+pub mod datagram;
 pub mod error;
 pub mod handle;
+pub mod local;
+pub mod message;
 pub mod option;
 pub mod record;
 pub mod strand;

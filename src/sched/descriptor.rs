@@ -17,6 +17,7 @@ use super::member::{Class, Member};
 use super::op::Op;
 use super::reactor::event_data;
 use super::ready::{run_read_done, run_ready, run_write_done};
+use super::retry;
 use super::scheduler::Scheduler;
 use super::slot::{Kind, Outcome, Perform, Phase, Slot, Transfer};
 use super::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
@@ -47,6 +48,9 @@ pub(super) const QUEUED: u64 = 1 << 4;
 /// the edge that told of it is past.
 const HUNG: u64 = 1 << 5;
 const EPOCH: u32 = 32;
+
+/// How long an operation waits before it is tried again where no event will tell.
+const BACKOFF: i64 = 5_000_000;
 
 /// The direction of an operation; each has one slot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -498,9 +502,16 @@ impl Locked {
                     return Ok(Driven::Done);
                 }
                 Outcome::WouldBlock => {}
-                Outcome::Yield | Outcome::Backoff(_) => {
+                Outcome::Yield => {
                     self.descriptor.word.fetch_or(dir.ready(), Ordering::AcqRel);
                     return Ok(Driven::Yielded);
+                }
+                Outcome::Backoff(error) => {
+                    if !retry::after(self, BACKOFF) {
+                        return Err(error);
+                    }
+                    self.descriptor.word.fetch_or(dir.want(), Ordering::AcqRel);
+                    return Ok(Driven::Parked);
                 }
             }
         }
@@ -563,13 +574,6 @@ impl Locked {
             if self.state.slot(dir).phase == Phase::Parked {
                 self.queue(caller, dir);
             }
-        }
-    }
-
-    /// Drives a parked accept on, after a resource of the system was short.
-    pub fn retry(&mut self, caller: &Caller) {
-        if self.state.read.phase == Phase::Parked {
-            self.queue(caller, Dir::Read);
         }
     }
 

@@ -4,8 +4,11 @@
 //! argument; C's types and pointers are translated on the floor above.
 
 pub mod acceptor;
+pub mod datagram;
 pub mod handle;
+pub mod local;
 pub mod options;
+pub mod rights;
 pub mod stream;
 pub mod timer;
 

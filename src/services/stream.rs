@@ -23,7 +23,7 @@ use std::ptr;
 pub const EOF: i32 = -10001;
 
 /// Bytes that one operation moves before others have their turn (H34).
-const BYTES_PER_TURN: usize = 1 << 20;
+pub(super) const BYTES_PER_TURN: usize = 1 << 20;
 /// System calls that it makes before that.
 const CALLS_PER_TURN: u32 = 64;
 /// Buffers handed to one vectored system call.
@@ -324,7 +324,7 @@ fn some(
 
 /// As many system calls as it takes, within the share of one turn.
 #[inline]
-fn all(
+pub(super) fn all(
     transfer: &mut Transfer,
     dir: Dir,
     trust: bool,
@@ -355,7 +355,11 @@ fn receive(fd: RawFd, transfer: &mut Transfer, limit: usize) -> (Result<usize, E
     (unsafe { transfer::recv(fd, transfer.data.cast::<u8>().add(transfer.done), asked) }, asked)
 }
 
-fn send(fd: RawFd, transfer: &mut Transfer, limit: usize) -> (Result<usize, Errno>, usize) {
+pub(super) fn send(
+    fd: RawFd,
+    transfer: &mut Transfer,
+    limit: usize,
+) -> (Result<usize, Errno>, usize) {
     let asked = (transfer.total - transfer.done).min(limit);
     // SAFETY: as in `receive`.
     (unsafe { transfer::send(fd, transfer.data.cast::<u8>().add(transfer.done), asked) }, asked)

@@ -15,11 +15,15 @@
 
 pub mod address;
 pub mod clock;
+pub mod datagram;
 pub mod epoll;
 pub mod errno;
 pub mod eventfd;
 pub mod fd;
+pub mod local;
 pub mod membarrier;
+pub mod message;
+pub mod rights;
 pub mod socket;
 pub mod timerfd;
 pub mod transfer;
