@@ -419,6 +419,20 @@ TEST(bad_fds_and_other_sockets_are_refused)
     CHECK_OK(weir_context_destroy(context));
 }
 
+TEST(h31_fds_to_a_closed_peer_are_an_error_and_no_signal)
+{
+    signal(SIGPIPE, SIG_DFL);
+    weir_context *context = new_context();
+    struct passing passing = new_passing(context, true);
+    struct counter sent = {0};
+    int fd = 0;
+    CHECK_OK(weir_stream_close(passing.streams[1]));
+    START(send_fds(&passing, "x", 1, &fd, 1, &sent));
+    RUN_CALLS(context, sent, 1);
+    CHECK_DONE(sent, -EPIPE, 0);
+    CHECK_OK(weir_context_destroy(context));
+}
+
 TEST(busy_cancel_close_and_destruction_of_fd_passing)
 {
     for (int stream = 0; stream < 2; stream++) {
