@@ -363,49 +363,100 @@ TEST(h31_a_gone_peer_is_an_error_and_no_signal)
     CHECK_OK(weir_context_destroy(context));
 }
 
-TEST(a_full_receiver_is_waited_for_connected_or_not)
+/* CPU time of this process. */
+static int64_t cpu_ns(void)
 {
-    for (int batched = 0; batched < 2; batched++) {
+    struct timespec used;
+    CHECK_EQ(clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used), 0);
+    return (int64_t)used.tv_sec * CHECK_SECOND + used.tv_nsec;
+}
+
+/* The number of datagrams that fill the queue of `where`. By a socket of its own: one whose own messages are taken
+ * out of a queue is told. */
+static size_t fill_queue(weir_context *context, const struct where *where)
+{
+    weir_datagram *filler = new_datagram(context);
+    size_t count = 1, queued = 0;
+    CHECK_OK(weir_datagram_open(filler, AF_UNIX));
+    for (; count > 0; queued += count)
+        CHECK_OK(weir_datagram_try_send_to(filler, "x", 1, AT(where), &count));
+    CHECK(queued > 0);
+    return queued;
+}
+
+static void empty_queue(weir_datagram *datagram, size_t queued)
+{
+    size_t count, bytes;
+    char data[8];
+    for (size_t i = 0; i < queued; i++) {
+        CHECK_OK(weir_datagram_try_receive(datagram, data, 8, &count, &bytes));
+        CHECK_EQ(count, 1);
+    }
+}
+
+enum sending { CONNECTED, UNCONNECTED, UNCONNECTED_BATCH };
+
+TEST(a_full_receiver_is_waited_for_without_spinning)
+{
+    for (enum sending how = CONNECTED; how <= UNCONNECTED_BATCH; how++) {
         weir_context *context = new_context();
         struct where at[2];
         weir_datagram *one = bound(context, AF_UNIX, "one", &at[0]), *two = bound(context, AF_UNIX, "two", &at[1]);
-        weir_datagram *filler = new_datagram(context);
-        size_t count = 1, bytes, queued = 0;
+        size_t count = 0, queued = fill_queue(context, &at[1]);
+        struct counter sent = {0}, ended = {0};
         char data[8];
-        /* By another socket: one whose own messages are taken from the queue is told. */
-        CHECK_OK(weir_datagram_open(filler, AF_UNIX));
-        while (count > 0) {
-            CHECK_OK(weir_datagram_try_send_to(filler, "x", 1, AT(&at[1]), &count));
-            queued += count;
-        }
-        struct counter sent = {0};
         weir_datagram_message message = {
             .data = data, .length = 1, .address = &at[1].address, .address_length = at[1].length};
-        if (batched)
-            START(weir_datagram_send_batch(one, &message, 1, io_done, &sent));
-        else
-            START(weir_datagram_send_to(one, "y", 1, AT(&at[1]), io_done, &sent));
-        settle(context);
-        CHECK_EQ(sent.calls, 0);
-        for (size_t i = 0; i < queued; i++) {
-            CHECK_OK(weir_datagram_try_receive(two, data, 8, &count, &bytes));
+        /* Registered for writability, which it keeps. */
+        CHECK_OK(weir_datagram_connect(one, AT(&at[1])));
+        START(weir_datagram_send(one, "y", 1, io_done, &ended));
+        if (how != CONNECTED) {
+            settle(context);
+            CHECK_OK(weir_datagram_cancel(one, &count));
             CHECK_EQ(count, 1);
+            RUN_CALLS(context, ended, 1);
+            CHECK_DONE(ended, WEIR_ECANCELED, 0);
+            CHECK_OK(weir_datagram_disconnect(one));
         }
-        RUN_CALLS(context, sent, 1);
-        CHECK_DONE(sent, 0, 1);
-        /* Cancelled while it waits to try again. */
-        count = 1;
-        while (count > 0)
-            CHECK_OK(weir_datagram_try_send_to(one, "x", 1, AT(&at[1]), &count));
-        struct counter ended = {0};
+        if (how == UNCONNECTED)
+            START(weir_datagram_send_to(one, "y", 1, AT(&at[1]), io_done, &sent));
+        if (how == UNCONNECTED_BATCH)
+            START(weir_datagram_send_batch(one, &message, 1, io_done, &sent));
+        struct counter *waiting = how == CONNECTED ? &ended : &sent;
+        if (weir_context_stopped(context) == 1)
+            CHECK_OK(weir_context_restart(context));
+        int64_t used = cpu_ns();
+        CHECK_OK(weir_context_run_for(context, 300 * CHECK_MS, NULL));
+        used = cpu_ns() - used;
+        CHECK(used < 150 * CHECK_MS);
+        CHECK_EQ(waiting->calls, 0);
+        empty_queue(two, queued);
+        RUN_CALLS(context, *waiting, 1);
+        CHECK_EQ(waiting->status, 0);
+        CHECK_EQ(waiting->bytes, 1);
+        empty_queue(two, 1);
+        if (how != UNCONNECTED) {
+            CHECK_OK(weir_context_destroy(context));
+            continue;
+        }
+        /* Cancelled, closed and destroyed while it waits to try again. */
+        memset(&ended, 0, sizeof ended);
+        fill_queue(context, &at[1]);
         START(weir_datagram_send_to(one, "y", 1, AT(&at[1]), io_done, &ended));
         CHECK_OK(weir_datagram_cancel(one, &count));
         CHECK_EQ(count, 1);
         RUN_CALLS(context, ended, 1);
         CHECK_DONE(ended, WEIR_ECANCELED, 0);
         START(weir_datagram_send_to(one, "y", 1, AT(&at[1]), io_done, &ended));
+        CHECK_OK(weir_datagram_close(one));
+        RUN_CALLS(context, ended, 2);
+        one = new_datagram(context);
+        CHECK_OK(weir_datagram_open(one, AF_UNIX));
+        settle(context);
+        START(weir_datagram_send_to(one, "y", 1, AT(&at[1]), io_done, &ended));
         CHECK_OK(weir_context_destroy(context));
-        CHECK_EQ(ended.calls, 2);
+        CHECK_EQ(ended.calls, 3);
+        CHECK_EQ(ended.status, WEIR_ECANCELED);
     }
 }
 

@@ -507,11 +507,12 @@ impl Locked {
                     return Ok(Driven::Yielded);
                 }
                 Outcome::Backoff(error) => {
-                    if !retry::after(self, BACKOFF) {
-                        return Err(error);
-                    }
-                    self.descriptor.word.fetch_or(dir.want(), Ordering::AcqRel);
-                    return Ok(Driven::Parked);
+                    // Not wanted until then: the attempt itself may bring an edge, so that it would spin.
+                    return if retry::after(self, BACKOFF) {
+                        Ok(Driven::Parked)
+                    } else {
+                        Err(error)
+                    };
                 }
             }
         }
