@@ -1304,7 +1304,7 @@ int weir_acceptor_create(weir_context *context, weir_acceptor **out);
 
 /**
  * Ends an acceptor: when this returns the fd is closed and the handle is dead. A pending operation
- * completes with WEIR_ECANCELED, later, in run.
+ * completes with WEIR_ECANCELED, later, in run. An AF_UNIX path that it was bound to stays: see weir_acceptor_unlink().
  *
  * Errors: WEIR_EBADF.
  *
@@ -1860,8 +1860,8 @@ int weir_datagram_send(weir_datagram *datagram,
                        void *user);
 
 /**
- * As weir_datagram_send(), to an address, which stays valid as long as the data. (On a connected socket it stands in for
- * the peer, but for AF_UNIX: WEIR_EISCONN there on some kernels.)
+ * As weir_datagram_send(), to an address, which stays valid as long as the data. On a connected socket it stands in for
+ * the peer, for this datagram.
  *
  * Errors: as weir_datagram_receive(); WEIR_EINVAL also for an address that is none, -EAFNOSUPPORT.
  *

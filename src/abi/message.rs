@@ -127,8 +127,8 @@ pub unsafe extern "C" fn weir_datagram_send(
     transfer(datagram, Dir::Write, request, callback, user)
 }
 
-/// As weir_datagram_send(), to an address, which stays valid as long as the data. (On a connected socket it stands in for
-/// the peer, but for AF_UNIX: WEIR_EISCONN there on some kernels.)
+/// As weir_datagram_send(), to an address, which stays valid as long as the data. On a connected socket it stands in for
+/// the peer, for this datagram.
 ///
 /// Errors: as weir_datagram_receive(); WEIR_EINVAL also for an address that is none, -EAFNOSUPPORT.
 ///
