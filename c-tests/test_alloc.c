@@ -292,6 +292,86 @@ TEST(time_limits_queued_writes_and_delimiters_allocate_nothing)
     echo(CONNECTIONS, 1, 0);
 }
 
+/* ---- batches of datagrams, from one end of a pair to the other */
+
+enum { BATCH = 4 };
+
+static struct {
+    weir_datagram *ends[2];
+    weir_datagram_message out[BATCH], in[BATCH];
+    struct sockaddr_storage from[BATCH];
+    char sent[BATCH][MESSAGE], got[BATCH][MESSAGE];
+    size_t missing;
+    bool is_sent;
+} batches;
+
+static void exchange_batch(void);
+
+static void end_of_step(void)
+{
+    if (batches.missing == 0 && batches.is_sent)
+        exchange_batch();
+}
+
+static void on_batch(int status, size_t messages, void *user)
+{
+    CHECK_EQ(status, 0);
+    CHECK(messages > 0 && messages <= batches.missing);
+    batches.missing -= messages;
+    if (batches.missing > 0)
+        CHECK_OK(weir_datagram_receive_batch(batches.ends[1], batches.in, batches.missing, on_batch, user));
+    end_of_step();
+}
+
+static void on_batch_sent(int status, size_t messages, void *user)
+{
+    (void)user;
+    CHECK_EQ(status, 0);
+    CHECK_EQ(messages, BATCH);
+    batches.is_sent = true;
+    end_of_step();
+}
+
+static void exchange_batch(void)
+{
+    if (!next_round()) {
+        CHECK_OK(weir_datagram_close(batches.ends[0]));
+        CHECK_OK(weir_datagram_close(batches.ends[1]));
+        return;
+    }
+    batches.missing = BATCH;
+    batches.is_sent = false;
+    CHECK_OK(weir_datagram_receive_batch(batches.ends[1], batches.in, BATCH, on_batch, NULL));
+    CHECK_OK(weir_datagram_send_batch(batches.ends[0], batches.out, BATCH, on_batch_sent, NULL));
+}
+
+static void begin_exchange(int status, void *user)
+{
+    (void)status;
+    (void)user;
+    exchange_batch();
+}
+
+static void start_batches(weir_context *context)
+{
+    CHECK_OK(weir_datagram_pair(context, &batches.ends[0], &batches.ends[1]));
+    for (int i = 0; i < BATCH; i++) {
+        batches.out[i] = (weir_datagram_message){.data = batches.sent[i], .length = MESSAGE};
+        batches.in[i] =
+            (weir_datagram_message){.data = batches.got[i], .length = MESSAGE, .address = &batches.from[i]};
+    }
+    CHECK_OK(weir_context_post(context, begin_exchange, NULL));
+}
+
+TEST(batches_of_datagrams_allocate_nothing)
+{
+    skip_if_not_counting();
+    weir_context *context = new_context_with(0, 1);
+    run_on(context, 1, start_batches);
+    expect_none();
+    CHECK_OK(weir_context_destroy(context));
+}
+
 /* ---- posts */
 
 static weir_context *posting;

@@ -1,21 +1,25 @@
 /* Every function of the header with every kind of bad input. The table has one row for each function; the case
  * every_function_is_in_the_table fails when the library has a function that is not in it. */
-#include "net.h"
+#include "dgram.h"
+
+#include <net/if.h>
 
 #ifndef WEIR_SYMBOLS_FILE
 #error "WEIR_SYMBOLS_FILE is the path of the list of exported functions"
 #endif
 
 /* ANY: every type but a context; a stream stands for them. */
-enum { NOTHING, CONTEXT, TIMER, STREAM, ACCEPTOR, STRAND, HOOK, SIGNALS, HANDLES, ANY };
+enum { NOTHING, CONTEXT, TIMER, STREAM, ACCEPTOR, STRAND, HOOK, SIGNALS, DATAGRAM, HANDLES, ANY };
 
-/* A context with one of everything. The stream is connected, the acceptor listens, the timer never expires. */
+/* A context with one of everything. The stream is connected, the acceptor listens, the timer never expires, the
+ * datagram socket is its own peer. */
 struct fixture {
     weir_context *context;
     weir_timer *timer;
     weir_stream *stream, *empty_stream;
     weir_acceptor *acceptor, *empty_acceptor;
     weir_strand *strand;
+    weir_datagram *datagram, *empty_datagram;
     weir_signals *signals;
     weir_hook *hook;
     int peer;
@@ -99,6 +103,11 @@ static struct iovec vectors[2] = {{buffer, 3}, {buffer + 3, 5}};
 static const weir_until good_until = {sizeof(weir_until), buffer, 8, 0, "\n", 1};
 static weir_until until;
 static struct where target; /* of connects and binds */
+static struct where group;
+static unsigned loopback_index;
+static int fds[2];
+static size_t fd_count;
+static weir_datagram_message messages[2];
 static const int one = 1;
 
 static void prepare(void)
@@ -106,6 +115,13 @@ static void prepare(void)
     memset(&out, 0xA5, sizeof out);
     memset(buffer, 0x5A, sizeof buffer);
     out_length = 4;
+    fd_count = 2;
+    memset(fds, 0, sizeof fds);
+    memset(messages, 0, sizeof messages);
+    for (int i = 0; i < 2; i++) {
+        messages[i].data = buffer;
+        messages[i].length = 8;
+    }
 }
 
 static void check_nothing_written(const char *name)
@@ -119,6 +135,8 @@ static void check_nothing_written(const char *name)
             check_fail(__FILE__, __LINE__, "%s failed and wrote to the buffer", name);
     }
     CHECK_EQ(out_length, 4);
+    CHECK_EQ(fd_count, 2);
+    CHECK_EQ(messages[0].bytes, 0);
 }
 
 /* ---- a call of each function, good but for the handle */
@@ -213,6 +231,11 @@ static int call_acceptor_set(void *handle)
 static int call_acceptor_set_option(void *handle)
 {
     return weir_acceptor_set_option((weir_acceptor *)handle, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one);
+}
+
+static int call_acceptor_unlink(void *handle)
+{
+    return weir_acceptor_unlink((weir_acceptor *)handle);
 }
 
 static int call_acceptor_wait(void *handle)
@@ -336,6 +359,190 @@ static int call_context_work_begin(void *handle)
 static int call_context_work_end(void *handle)
 {
     return weir_context_work_end((weir_context *)handle);
+}
+
+static int call_datagram_adopt(void *handle)
+{
+    return weir_datagram_adopt((weir_datagram *)handle, 0);
+}
+
+static int call_datagram_bind(void *handle)
+{
+    return weir_datagram_bind((weir_datagram *)handle, AT(&target));
+}
+
+static int call_datagram_bind_to_device(void *handle)
+{
+    return weir_datagram_bind_to_device((weir_datagram *)handle, "");
+}
+
+static int call_datagram_cancel(void *handle)
+{
+    return weir_datagram_cancel((weir_datagram *)handle, OUT(size_t));
+}
+
+static int call_datagram_close(void *handle)
+{
+    return weir_datagram_close((weir_datagram *)handle);
+}
+
+static int call_datagram_connect(void *handle)
+{
+    return weir_datagram_connect((weir_datagram *)handle, AT(&target));
+}
+
+static int call_datagram_context(void *handle)
+{
+    return weir_datagram_context((weir_datagram *)handle, OUT(weir_context *));
+}
+
+static int call_datagram_create(void *handle)
+{
+    return weir_datagram_create((weir_context *)handle, OUT(weir_datagram *));
+}
+
+static int call_datagram_disconnect(void *handle)
+{
+    return weir_datagram_disconnect((weir_datagram *)handle);
+}
+
+static int call_datagram_fd(void *handle)
+{
+    return weir_datagram_fd((weir_datagram *)handle, OUT(int));
+}
+
+static int call_datagram_features(void *handle)
+{
+    (void)handle;
+    return weir_datagram_features(OUT(uint32_t));
+}
+
+static int call_datagram_get(void *handle)
+{
+    return weir_datagram_get((weir_datagram *)handle, WEIR_OPT_BROADCAST, OUT(int));
+}
+
+static int call_datagram_get_option(void *handle)
+{
+    return weir_datagram_get_option((weir_datagram *)handle, SOL_SOCKET, SO_BROADCAST, OUT(int), &out_length);
+}
+
+static int call_datagram_join(void *handle)
+{
+    return weir_datagram_join((weir_datagram *)handle, AT(&group), loopback_index);
+}
+
+static int call_datagram_leave(void *handle)
+{
+    return weir_datagram_leave((weir_datagram *)handle, AT(&group), loopback_index);
+}
+
+static int call_datagram_local_address(void *handle)
+{
+    return weir_datagram_local_address((weir_datagram *)handle, OUT(struct sockaddr_storage), &out_length);
+}
+
+static int call_datagram_open(void *handle)
+{
+    return weir_datagram_open((weir_datagram *)handle, AF_INET);
+}
+
+static int call_datagram_pair(void *handle)
+{
+    return weir_datagram_pair((weir_context *)handle, OUT(weir_datagram *), OUT(weir_datagram *));
+}
+
+static int call_datagram_receive(void *handle)
+{
+    return weir_datagram_receive((weir_datagram *)handle, buffer, 8, expected_io, NULL);
+}
+
+static int call_datagram_receive_batch(void *handle)
+{
+    return weir_datagram_receive_batch((weir_datagram *)handle, messages, 2, expected_io, NULL);
+}
+
+static int call_datagram_receive_fds(void *handle)
+{
+    return weir_datagram_receive_fds((weir_datagram *)handle, buffer, 8, fds, &fd_count, expected_io, NULL);
+}
+
+static int call_datagram_receive_from(void *handle)
+{
+    return weir_datagram_receive_from((weir_datagram *)handle, buffer, 8, OUT(struct sockaddr_storage),
+                                      &out_length, expected_io, NULL);
+}
+
+static int call_datagram_release(void *handle)
+{
+    return weir_datagram_release((weir_datagram *)handle, OUT(int));
+}
+
+static int call_datagram_remote_address(void *handle)
+{
+    return weir_datagram_remote_address((weir_datagram *)handle, OUT(struct sockaddr_storage), &out_length);
+}
+
+static int call_datagram_send(void *handle)
+{
+    return weir_datagram_send((weir_datagram *)handle, buffer, 8, expected_io, NULL);
+}
+
+static int call_datagram_send_batch(void *handle)
+{
+    return weir_datagram_send_batch((weir_datagram *)handle, messages, 2, expected_io, NULL);
+}
+
+static int call_datagram_send_fds(void *handle)
+{
+    return weir_datagram_send_fds((weir_datagram *)handle, buffer, 8, fds, 2, expected_io, NULL);
+}
+
+static int call_datagram_send_to(void *handle)
+{
+    return weir_datagram_send_to((weir_datagram *)handle, buffer, 8, AT(&target), expected_io, NULL);
+}
+
+static int call_datagram_set(void *handle)
+{
+    return weir_datagram_set((weir_datagram *)handle, WEIR_OPT_BROADCAST, 1);
+}
+
+static int call_datagram_set_option(void *handle)
+{
+    return weir_datagram_set_option((weir_datagram *)handle, SOL_SOCKET, SO_BROADCAST, &one, sizeof one);
+}
+
+static int call_datagram_try_receive(void *handle)
+{
+    return weir_datagram_try_receive((weir_datagram *)handle, buffer, 8, OUT(size_t), OUT(size_t));
+}
+
+static int call_datagram_try_receive_from(void *handle)
+{
+    return weir_datagram_try_receive_from((weir_datagram *)handle, buffer, 8, OUT(struct sockaddr_storage),
+                                          &out_length, OUT(size_t),
+                                          OUT(size_t));
+}
+
+static int call_datagram_try_send(void *handle)
+{
+    return weir_datagram_try_send((weir_datagram *)handle, buffer, 8, OUT(size_t));
+}
+
+static int call_datagram_try_send_to(void *handle)
+{
+    return weir_datagram_try_send_to((weir_datagram *)handle, buffer, 8, AT(&target), OUT(size_t));
+}
+
+static int call_datagram_unlink(void *handle)
+{
+    return weir_datagram_unlink((weir_datagram *)handle);
+}
+
+static int call_datagram_wait(void *handle)
+{
+    return weir_datagram_wait((weir_datagram *)handle, WEIR_WAIT_READ, expected, NULL);
 }
 
 static int call_error_name(void *handle)
@@ -622,9 +829,24 @@ static int call_stream_queued(void *handle)
     return weir_stream_queued((weir_stream *)handle, OUT(size_t));
 }
 
+static int call_stream_pair(void *handle)
+{
+    return weir_stream_pair((weir_context *)handle, OUT(weir_stream *), OUT(weir_stream *));
+}
+
+static int call_stream_peer_credentials(void *handle)
+{
+    return weir_stream_peer_credentials((weir_stream *)handle, OUT(int32_t), NULL, NULL);
+}
+
 static int call_stream_read(void *handle)
 {
     return weir_stream_read((weir_stream *)handle, buffer, 8, expected_io, NULL);
+}
+
+static int call_stream_read_fds(void *handle)
+{
+    return weir_stream_read_fds((weir_stream *)handle, buffer, 8, fds, &fd_count, expected_io, NULL);
 }
 
 static int call_stream_read_some(void *handle)
@@ -721,6 +943,11 @@ static int call_stream_wait(void *handle)
 static int call_stream_write(void *handle)
 {
     return weir_stream_write((weir_stream *)handle, buffer, 8, expected_io, NULL);
+}
+
+static int call_stream_write_fds(void *handle)
+{
+    return weir_stream_write_fds((weir_stream *)handle, buffer, 8, fds, 2, expected_io, NULL);
 }
 
 static int call_stream_write_some(void *handle)
@@ -848,6 +1075,7 @@ static const struct row table[] = {
     {"weir_acceptor_release", ACCEPTOR, call_acceptor_release, 0, 0, GONE, false},
     {"weir_acceptor_set", ACCEPTOR, call_acceptor_set, 0, 0, GONE, false},
     {"weir_acceptor_set_option", ACCEPTOR, call_acceptor_set_option, 0, 0, GONE, false},
+    {"weir_acceptor_unlink", ACCEPTOR, call_acceptor_unlink, -EOPNOTSUPP, -EOPNOTSUPP, GONE, true},
     {"weir_acceptor_wait", ACCEPTOR, call_acceptor_wait, 0, 0, GONE, false},
     {"weir_address_format", NOTHING, call_address_format, 0, 0, 0, false},
     {"weir_address_parse", NOTHING, call_address_parse, 0, 0, 0, false},
@@ -880,6 +1108,42 @@ static const struct row table[] = {
     {"weir_context_wait_one", CONTEXT, call_context_wait_one, 0, 0, WEIR_ESHUTDOWN, false},
     {"weir_context_work_begin", CONTEXT, call_context_work_begin, 0, 0, WEIR_ESHUTDOWN, true},
     {"weir_context_work_end", CONTEXT, call_context_work_end, WEIR_EINVAL, WEIR_EINVAL, WEIR_EINVAL, false},
+    {"weir_datagram_adopt", DATAGRAM, call_datagram_adopt, WEIR_EBUSY, WEIR_EBUSY, GONE, false},
+    {"weir_datagram_bind", DATAGRAM, call_datagram_bind, WEIR_EINVAL, WEIR_EINVAL, GONE, false},
+    {"weir_datagram_bind_to_device", DATAGRAM, call_datagram_bind_to_device, 0, 0, GONE, false},
+    {"weir_datagram_cancel", DATAGRAM, call_datagram_cancel, 0, 0, GONE, true},
+    {"weir_datagram_close", DATAGRAM, call_datagram_close, 0, 0, GONE, true},
+    {"weir_datagram_connect", DATAGRAM, call_datagram_connect, 0, 0, GONE, false},
+    {"weir_datagram_context", DATAGRAM, call_datagram_context, 0, 0, GONE, false},
+    {"weir_datagram_create", CONTEXT, call_datagram_create, 0, 0, WEIR_ESHUTDOWN, false},
+    {"weir_datagram_disconnect", DATAGRAM, call_datagram_disconnect, 0, 0, GONE, false},
+    {"weir_datagram_fd", DATAGRAM, call_datagram_fd, 0, 0, GONE, false},
+    {"weir_datagram_features", NOTHING, call_datagram_features, 0, 0, 0, false},
+    {"weir_datagram_get", DATAGRAM, call_datagram_get, 0, 0, GONE, false},
+    {"weir_datagram_get_option", DATAGRAM, call_datagram_get_option, 0, 0, GONE, false},
+    {"weir_datagram_join", DATAGRAM, call_datagram_join, 0, 0, GONE, false},
+    {"weir_datagram_leave", DATAGRAM, call_datagram_leave, -EADDRNOTAVAIL, -EADDRNOTAVAIL, GONE, false},
+    {"weir_datagram_local_address", DATAGRAM, call_datagram_local_address, 0, 0, GONE, false},
+    {"weir_datagram_open", DATAGRAM, call_datagram_open, WEIR_EBUSY, WEIR_EBUSY, GONE, false},
+    {"weir_datagram_pair", CONTEXT, call_datagram_pair, 0, 0, WEIR_ESHUTDOWN, false},
+    {"weir_datagram_receive", DATAGRAM, call_datagram_receive, 0, 0, GONE, false},
+    {"weir_datagram_receive_batch", DATAGRAM, call_datagram_receive_batch, 0, 0, GONE, false},
+    {"weir_datagram_receive_fds", DATAGRAM, call_datagram_receive_fds, -EOPNOTSUPP, -EOPNOTSUPP, GONE, false},
+    {"weir_datagram_receive_from", DATAGRAM, call_datagram_receive_from, 0, 0, GONE, false},
+    {"weir_datagram_release", DATAGRAM, call_datagram_release, 0, 0, GONE, false},
+    {"weir_datagram_remote_address", DATAGRAM, call_datagram_remote_address, 0, 0, GONE, false},
+    {"weir_datagram_send", DATAGRAM, call_datagram_send, 0, 0, GONE, false},
+    {"weir_datagram_send_batch", DATAGRAM, call_datagram_send_batch, 0, 0, GONE, false},
+    {"weir_datagram_send_fds", DATAGRAM, call_datagram_send_fds, -EOPNOTSUPP, -EOPNOTSUPP, GONE, false},
+    {"weir_datagram_send_to", DATAGRAM, call_datagram_send_to, 0, 0, GONE, false},
+    {"weir_datagram_set", DATAGRAM, call_datagram_set, 0, 0, GONE, false},
+    {"weir_datagram_set_option", DATAGRAM, call_datagram_set_option, 0, 0, GONE, false},
+    {"weir_datagram_try_receive", DATAGRAM, call_datagram_try_receive, 0, 0, GONE, false},
+    {"weir_datagram_try_receive_from", DATAGRAM, call_datagram_try_receive_from, 0, 0, GONE, false},
+    {"weir_datagram_try_send", DATAGRAM, call_datagram_try_send, 0, 0, GONE, false},
+    {"weir_datagram_try_send_to", DATAGRAM, call_datagram_try_send_to, 0, 0, GONE, false},
+    {"weir_datagram_unlink", DATAGRAM, call_datagram_unlink, -EOPNOTSUPP, -EOPNOTSUPP, GONE, false},
+    {"weir_datagram_wait", DATAGRAM, call_datagram_wait, 0, 0, GONE, false},
     {"weir_error_name", NOTHING, call_error_name, 0, 0, 0, false},
     {"weir_handle_cancel", ANY, call_handle_cancel, 0, 0, GONE, true},
     {"weir_handle_close", ANY, call_handle_close, 0, 0, GONE, true},
@@ -926,9 +1190,12 @@ static const struct row table[] = {
     {"weir_stream_get_option", STREAM, call_stream_get_option, 0, 0, GONE, false},
     {"weir_stream_local_address", STREAM, call_stream_local_address, 0, 0, GONE, false},
     {"weir_stream_open", STREAM, call_stream_open, WEIR_EBUSY, WEIR_EBUSY, GONE, false},
+    {"weir_stream_pair", CONTEXT, call_stream_pair, 0, 0, WEIR_ESHUTDOWN, false},
+    {"weir_stream_peer_credentials", STREAM, call_stream_peer_credentials, -EOPNOTSUPP, -EOPNOTSUPP, GONE, false},
     {"weir_stream_queued", STREAM, call_stream_queued, 0, 0, GONE, false},
     {"weir_stream_read", STREAM, call_stream_read, 0, 0, GONE, false},
     {"weir_stream_read_each", STREAM, call_stream_read_each, 0, 0, GONE, false},
+    {"weir_stream_read_fds", STREAM, call_stream_read_fds, -EOPNOTSUPP, -EOPNOTSUPP, GONE, false},
     {"weir_stream_read_some", STREAM, call_stream_read_some, 0, 0, GONE, false},
     {"weir_stream_read_until", STREAM, call_stream_read_until, 0, 0, GONE, false},
     {"weir_stream_readv", STREAM, call_stream_readv, 0, 0, GONE, false},
@@ -948,6 +1215,7 @@ static const struct row table[] = {
     {"weir_stream_try_writev", STREAM, call_stream_try_writev, 0, 0, GONE, false},
     {"weir_stream_wait", STREAM, call_stream_wait, 0, 0, GONE, false},
     {"weir_stream_write", STREAM, call_stream_write, 0, 0, GONE, false},
+    {"weir_stream_write_fds", STREAM, call_stream_write_fds, -EOPNOTSUPP, -EOPNOTSUPP, GONE, false},
     {"weir_stream_write_some", STREAM, call_stream_write_some, 0, 0, GONE, false},
     {"weir_stream_writev", STREAM, call_stream_writev, 0, 0, GONE, false},
     {"weir_stream_writev_some", STREAM, call_stream_writev_some, 0, 0, GONE, false},
@@ -987,7 +1255,14 @@ static void make(struct fixture *fixture)
     CHECK_OK(weir_hook_create(fixture->context, WEIR_HOOK_CHECK, &fixture->hook));
     CHECK_OK(weir_signals_create(fixture->context, &fixture->signals));
     CHECK_OK(weir_signals_add(fixture->signals, SIGUSR2, 0)); /* which the row of remove takes out */
+    struct where at;
+    fixture->datagram = bound(fixture->context, AF_INET, NULL, &at);
+    CHECK_OK(weir_datagram_connect(fixture->datagram, AT(&at)));
+    fixture->empty_datagram = new_datagram(fixture->context);
     target = fixture->where;
+    group = loopback(AF_INET, 0);
+    CHECK_EQ(inet_pton(AF_INET, "239.255.7.7", &((struct sockaddr_in *)&group.address)->sin_addr), 1);
+    loopback_index = if_nametoindex("lo");
 }
 
 static void *handle_of(const struct fixture *fixture, int kind)
@@ -995,7 +1270,8 @@ static void *handle_of(const struct fixture *fixture, int kind)
     void *handles[HANDLES] = {NULL,           fixture->context,  fixture->timer,
                               fixture->stream, fixture->acceptor, fixture->strand,
                               fixture->hook,
-                              fixture->signals};
+                              fixture->signals,
+                              fixture->datagram};
     return handles[kind == ANY ? STREAM : kind];
 }
 
@@ -1067,6 +1343,7 @@ TEST(bad_handles_are_ebadf_in_every_function)
     CHECK_OK(weir_strand_close(dead.strand));
     CHECK_OK(weir_hook_close(dead.hook));
     CHECK_OK(weir_signals_close(dead.signals));
+    CHECK_OK(weir_datagram_close(dead.datagram));
     unmake(&dead);
     make(&live); /* which has the slots of the dead ones now, or some of them */
     EACH_ROW(row) {
@@ -1347,7 +1624,7 @@ static void stream_arguments(struct fixture *f)
         if (odd[i] != 0)
             EXPECT(stream_shutdown, WEIR_EINVAL, s, odd[i]);
     }
-    static const int options[] = {0, -1, 19, 1000, INT_MAX, INT_MIN};
+    static const int options[] = {0, -1, -19, 1000, INT_MAX, INT_MIN};
     for (int i = 0; i < 6; i++) {
         EXPECT(stream_set, WEIR_EINVAL, s, options[i], 1);
         EXPECT(stream_get, WEIR_EINVAL, s, options[i], &out.number);
@@ -1471,6 +1748,151 @@ static void acceptor_arguments(struct fixture *f)
     EXPECT(acceptor_bind_to_device, WEIR_ENOTCONN, e, "lo");
 }
 
+static void datagram_arguments(struct fixture *f)
+{
+    weir_datagram *d = f->datagram, *e = f->empty_datagram;
+    const struct sockaddr *address = (struct sockaddr *)&target.address;
+    EXPECT(datagram_create, WEIR_EINVAL, f->context, NULL);
+    EXPECT(datagram_pair, WEIR_EINVAL, f->context, NULL, OUT(weir_datagram *));
+    EXPECT(datagram_pair, WEIR_EINVAL, f->context, OUT(weir_datagram *), NULL);
+    EXPECT(datagram_features, WEIR_EINVAL, NULL);
+    EXPECT(datagram_context, WEIR_EINVAL, d, NULL);
+    EXPECT(datagram_fd, WEIR_EINVAL, d, NULL);
+    EXPECT(datagram_release, WEIR_EINVAL, d, NULL);
+    EXPECT(datagram_local_address, WEIR_EINVAL, d, NULL, &out_length);
+    EXPECT(datagram_local_address, WEIR_EINVAL, d, &out.address, NULL);
+    EXPECT(datagram_remote_address, WEIR_EINVAL, d, NULL, &out_length);
+    EXPECT(datagram_remote_address, WEIR_EINVAL, d, &out.address, NULL);
+    EXPECT(datagram_get, WEIR_EINVAL, d, WEIR_OPT_BROADCAST, NULL);
+    EXPECT(datagram_get, WEIR_EINVAL, d, 0, OUT(int));
+    EXPECT(datagram_set, WEIR_EINVAL, d, 9999, 1);
+    EXPECT(datagram_get_option, WEIR_EINVAL, d, SOL_SOCKET, SO_BROADCAST, NULL, &out_length);
+    EXPECT(datagram_get_option, WEIR_EINVAL, d, SOL_SOCKET, SO_BROADCAST, &out, NULL);
+    EXPECT(datagram_set_option, WEIR_EINVAL, d, SOL_SOCKET, SO_BROADCAST, NULL, sizeof(int));
+    EXPECT(datagram_bind_to_device, WEIR_EINVAL, d, NULL);
+    EXPECT(datagram_wait, WEIR_EINVAL, d, 0, surprised, f);
+    EXPECT(datagram_wait, WEIR_EINVAL, d, WEIR_WAIT_READ | WEIR_WAIT_WRITE, surprised, f);
+    EXPECT(datagram_adopt, WEIR_EBADF, e, -1);
+    EXPECT(datagram_adopt, WEIR_EBADF, e, INT_MAX);
+    EXPECT(datagram_adopt, -EPROTOTYPE, e, f->peer);
+    EXPECT(datagram_open, -EAFNOSUPPORT, e, AF_NETLINK);
+    EXPECT(datagram_open, -EAFNOSUPPORT, e, -1);
+    EXPECT(datagram_bind, WEIR_EINVAL, e, NULL, target.length);
+    EXPECT(datagram_connect, WEIR_EINVAL, e, NULL, target.length);
+    EXPECT(datagram_join, WEIR_EINVAL, d, NULL, group.length, loopback_index);
+    EXPECT(datagram_join, WEIR_EINVAL, d, AT(&target), loopback_index);
+    EXPECT(datagram_leave, WEIR_EINVAL, d, NULL, group.length, loopback_index);
+    for (socklen_t length = 0; length < target.length; length++) {
+        EXPECT(datagram_bind, WEIR_EINVAL, e, address, length);
+        EXPECT(datagram_connect, WEIR_EINVAL, e, address, length);
+        EXPECT(datagram_join, WEIR_EINVAL, d, (struct sockaddr *)&group.address, length, loopback_index);
+        EXPECT(datagram_send_to, WEIR_EINVAL, d, buffer, 8, address, length, surprised_io, f);
+        EXPECT(datagram_try_send_to, WEIR_EINVAL, d, buffer, 8, address, length, OUT(size_t));
+    }
+    const struct where local = unix_place("none");
+    EXPECT(datagram_join, -EAFNOSUPPORT, d, AT(&local), loopback_index);
+    EXPECT(datagram_leave, -EAFNOSUPPORT, d, AT(&local), loopback_index);
+    EXPECT(datagram_fd, WEIR_ENOTCONN, e, OUT(int));
+    EXPECT(datagram_release, WEIR_ENOTCONN, e, OUT(int));
+    EXPECT(datagram_disconnect, WEIR_ENOTCONN, e);
+    EXPECT(datagram_local_address, WEIR_ENOTCONN, e, &out.address, &out_length);
+    EXPECT(datagram_remote_address, WEIR_ENOTCONN, e, &out.address, &out_length);
+    EXPECT(datagram_join, WEIR_ENOTCONN, e, AT(&group), loopback_index);
+    EXPECT(datagram_leave, WEIR_ENOTCONN, e, AT(&group), loopback_index);
+    EXPECT(datagram_set, WEIR_ENOTCONN, e, WEIR_OPT_BROADCAST, 1);
+    EXPECT(datagram_get, WEIR_ENOTCONN, e, WEIR_OPT_BROADCAST, OUT(int));
+    EXPECT(datagram_set_option, WEIR_ENOTCONN, e, SOL_SOCKET, SO_BROADCAST, &one, sizeof one);
+    EXPECT(datagram_get_option, WEIR_ENOTCONN, e, SOL_SOCKET, SO_BROADCAST, &out, &out_length);
+    EXPECT(datagram_bind_to_device, WEIR_ENOTCONN, e, "lo");
+    EXPECT(datagram_wait, WEIR_ENOTCONN, e, WEIR_WAIT_READ, surprised, f);
+    EXPECT(datagram_unlink, WEIR_ENOTCONN, e);
+    EXPECT(acceptor_unlink, WEIR_ENOTCONN, f->empty_acceptor);
+}
+
+static void message_arguments(struct fixture *f)
+{
+    weir_datagram *d = f->datagram, *e = f->empty_datagram;
+    EXPECT(datagram_receive, WEIR_ENOTCONN, e, buffer, 8, surprised_io, f);
+    EXPECT(datagram_receive_from, WEIR_ENOTCONN, e, buffer, 8, &out.address, &out_length, surprised_io, f);
+    EXPECT(datagram_receive_batch, WEIR_ENOTCONN, e, messages, 2, surprised_io, f);
+    EXPECT(datagram_send, WEIR_ENOTCONN, e, buffer, 8, surprised_io, f);
+    EXPECT(datagram_send_to, WEIR_ENOTCONN, e, buffer, 8, AT(&target), surprised_io, f);
+    EXPECT(datagram_send_batch, WEIR_ENOTCONN, e, messages, 2, surprised_io, f);
+    EXPECT(datagram_try_receive, WEIR_ENOTCONN, e, buffer, 8, OUT(size_t), OUT(size_t));
+    EXPECT(datagram_try_send, WEIR_ENOTCONN, e, buffer, 8, OUT(size_t));
+    EXPECT(datagram_receive, WEIR_EINVAL, d, NULL, 8, surprised_io, f);
+    EXPECT(datagram_send, WEIR_EINVAL, d, NULL, 8, surprised_io, f);
+    EXPECT(datagram_send_to, WEIR_EINVAL, d, NULL, 8, AT(&target), surprised_io, f);
+    EXPECT(datagram_send_to, WEIR_EINVAL, d, buffer, 8, NULL, 0, surprised_io, f);
+    EXPECT(datagram_receive_from, WEIR_EINVAL, d, buffer, 8, NULL, &out_length, surprised_io, f);
+    EXPECT(datagram_receive_from, WEIR_EINVAL, d, buffer, 8, &out.address, NULL, surprised_io, f);
+    EXPECT(datagram_try_receive, WEIR_EINVAL, d, NULL, 8, OUT(size_t), OUT(size_t));
+    EXPECT(datagram_try_receive, WEIR_EINVAL, d, buffer, 8, NULL, OUT(size_t));
+    EXPECT(datagram_try_receive, WEIR_EINVAL, d, buffer, 8, OUT(size_t), NULL);
+    EXPECT(datagram_try_receive_from, WEIR_EINVAL, d, buffer, 8, NULL, &out_length, OUT(size_t), OUT(size_t));
+    EXPECT(datagram_try_receive_from, WEIR_EINVAL, d, buffer, 8, &out.address, NULL, OUT(size_t), OUT(size_t));
+    EXPECT(datagram_try_send, WEIR_EINVAL, d, NULL, 8, OUT(size_t));
+    EXPECT(datagram_try_send, WEIR_EINVAL, d, buffer, 8, NULL);
+    EXPECT(datagram_try_send_to, WEIR_EINVAL, d, buffer, 8, AT(&target), NULL);
+    EXPECT(datagram_receive_batch, WEIR_EINVAL, d, NULL, 2, surprised_io, f);
+    EXPECT(datagram_send_batch, WEIR_EINVAL, d, NULL, 2, surprised_io, f);
+    weir_datagram_message bad[5] = {
+        {.length = 8},
+        {.data = buffer, .length = SIZE_MAX},
+        {.data = buffer, .reserved = 1},
+        {.data = buffer, .segment_size = 65536},
+        {.data = buffer, .address = &target.address, .address_length = 1},
+    };
+    for (int i = 0; i < 5; i++) {
+        weir_datagram_message two[2] = {{.data = buffer, .length = 1}, bad[i]};
+        EXPECT(datagram_send_batch, WEIR_EINVAL, d, two, 2, surprised_io, f);
+        if (i < 3)
+            EXPECT(datagram_receive_batch, WEIR_EINVAL, d, two, 2, surprised_io, f);
+    }
+    for (int i = 0; i < 2; i++) {
+        EXPECT(datagram_receive, WEIR_EINVAL, d, buffer, too_long[i], surprised_io, f);
+        EXPECT(datagram_send, WEIR_EINVAL, d, buffer, too_long[i], surprised_io, f);
+        EXPECT(datagram_try_receive, WEIR_EINVAL, d, buffer, too_long[i], OUT(size_t), OUT(size_t));
+        EXPECT(datagram_try_send, WEIR_EINVAL, d, buffer, too_long[i], OUT(size_t));
+        EXPECT(datagram_receive_batch, WEIR_EINVAL, d, messages, too_long[i], surprised_io, f);
+        EXPECT(datagram_send_batch, WEIR_EINVAL, d, messages, too_long[i], surprised_io, f);
+    }
+}
+
+/* Of AF_UNIX alone. */
+static void local_arguments(struct fixture *f)
+{
+    weir_stream *s[2];
+    weir_datagram *d[2];
+    CHECK_OK(weir_stream_pair(f->context, &s[0], &s[1]));
+    CHECK_OK(weir_datagram_pair(f->context, &d[0], &d[1]));
+    EXPECT(stream_pair, WEIR_EINVAL, f->context, NULL, OUT(weir_stream *));
+    EXPECT(stream_pair, WEIR_EINVAL, f->context, OUT(weir_stream *), NULL);
+    EXPECT(stream_peer_credentials, WEIR_ENOTCONN, f->empty_stream, OUT(int32_t), NULL, NULL);
+    EXPECT(stream_read_fds, WEIR_ENOTCONN, f->empty_stream, buffer, 8, fds, &fd_count, surprised_io, f);
+    EXPECT(stream_write_fds, WEIR_ENOTCONN, f->empty_stream, buffer, 8, fds, 2, surprised_io, f);
+    EXPECT(stream_read_fds, WEIR_EINVAL, s[0], NULL, 8, fds, &fd_count, surprised_io, f);
+    EXPECT(stream_read_fds, WEIR_EINVAL, s[0], buffer, 0, fds, &fd_count, surprised_io, f);
+    EXPECT(stream_read_fds, WEIR_EINVAL, s[0], buffer, SIZE_MAX, fds, &fd_count, surprised_io, f);
+    EXPECT(stream_read_fds, WEIR_EINVAL, s[0], buffer, 8, NULL, &fd_count, surprised_io, f);
+    EXPECT(stream_read_fds, WEIR_EINVAL, s[0], buffer, 8, fds, NULL, surprised_io, f);
+    EXPECT(stream_write_fds, WEIR_EINVAL, s[0], NULL, 8, fds, 2, surprised_io, f);
+    EXPECT(stream_write_fds, WEIR_EINVAL, s[0], buffer, 0, fds, 2, surprised_io, f);
+    EXPECT(stream_write_fds, WEIR_EINVAL, s[0], buffer, SIZE_MAX, fds, 2, surprised_io, f);
+    EXPECT(stream_write_fds, WEIR_EINVAL, s[0], buffer, 8, NULL, 2, surprised_io, f);
+    EXPECT(stream_write_fds, WEIR_EINVAL, s[0], buffer, 8, fds, 254, surprised_io, f);
+    EXPECT(datagram_receive_fds, WEIR_EINVAL, d[0], NULL, 8, fds, &fd_count, surprised_io, f);
+    EXPECT(datagram_receive_fds, WEIR_EINVAL, d[0], buffer, 8, NULL, &fd_count, surprised_io, f);
+    EXPECT(datagram_receive_fds, WEIR_EINVAL, d[0], buffer, 8, fds, NULL, surprised_io, f);
+    EXPECT(datagram_send_fds, WEIR_EINVAL, d[0], NULL, 8, fds, 2, surprised_io, f);
+    EXPECT(datagram_send_fds, WEIR_EINVAL, d[0], buffer, 8, NULL, 2, surprised_io, f);
+    EXPECT(datagram_send_fds, WEIR_EINVAL, d[0], buffer, 8, fds, 254, surprised_io, f);
+    for (int i = 0; i < 2; i++) {
+        CHECK_OK(weir_stream_close(s[i]));
+        CHECK_OK(weir_datagram_close(d[i]));
+    }
+}
+
 /* The names of codes, for every int that may come. */
 static void code_arguments(void)
 {
@@ -1504,6 +1926,9 @@ TEST(bad_arguments_give_their_errors_in_every_function)
     compose_arguments(&fixture);
     transfer_arguments(&fixture);
     acceptor_arguments(&fixture);
+    datagram_arguments(&fixture);
+    message_arguments(&fixture);
+    local_arguments(&fixture);
     address_arguments(&fixture);
     code_arguments();
     EACH_ROW(row) {

@@ -113,6 +113,11 @@ typedef struct weir_acceptor weir_acceptor;
 typedef struct weir_context weir_context;
 
 /**
+ * A socket that keeps messages apart: UDP or AF_UNIX. Made by weir_datagram_create().
+ */
+typedef struct weir_datagram weir_datagram;
+
+/**
  * A turn hook. Made by weir_hook_create().
  */
 typedef struct weir_hook weir_hook;
@@ -1702,7 +1707,7 @@ int weir_acceptor_create(weir_context *context, weir_acceptor **out);
 
 /**
  * Ends an acceptor: when this returns the fd is closed and the handle is dead. A pending operation
- * completes with WEIR_ECANCELED, later, in run.
+ * completes with WEIR_ECANCELED, later, in run. An AF_UNIX path that it was bound to stays: see weir_acceptor_unlink().
  *
  * Errors: WEIR_EBADF.
  *
@@ -1892,6 +1897,611 @@ int weir_acceptor_get_option(weir_acceptor *acceptor,
  * Thread: any; never blocks.
  */
 int weir_acceptor_bind_to_device(weir_acceptor *acceptor, const char *name);
+
+/* ---- datagram -------------------------------------------------------------------------------- */
+
+/**
+ * The kernel cuts what is sent into segments, see WEIR_OPT_SEGMENT_SIZE.
+ */
+#define WEIR_DATAGRAM_GSO 1
+
+/**
+ * The kernel puts received segments together, see WEIR_OPT_GRO.
+ */
+#define WEIR_DATAGRAM_GRO 2
+
+/**
+ * Makes a datagram socket of a context, without an fd yet: weir_datagram_bind(), weir_datagram_connect(),
+ * weir_datagram_open() or weir_datagram_adopt() give it one. End it with weir_datagram_close().
+ *
+ * Errors: WEIR_EBADF, WEIR_EINVAL (`out` is NULL), WEIR_ENOMEM, WEIR_ESHUTDOWN.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_datagram_create(weir_context *context, weir_datagram **out);
+
+/**
+ * Ends a datagram socket: when this returns the fd is closed, the handle is dead, and the buffers and
+ * addresses of pending operations are the caller's again. Those operations complete with WEIR_ECANCELED,
+ * later, in run; operations that were complete keep their result. A path that the socket was bound to
+ * stays: see weir_datagram_unlink().
+ *
+ * Errors: WEIR_EBADF.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_datagram_close(weir_datagram *datagram);
+
+/**
+ * Ends the pending operations with WEIR_ECANCELED (a batch that is being sent: and the number of messages that have
+ * gone). What has completed already stays as it happened: no datagram is taken from the kernel and lost. `count`,
+ * which may be NULL, receives how many were ended. A direction is free for the next operation when that
+ * completion is delivered.
+ *
+ * Errors: WEIR_EBADF.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_datagram_cancel(weir_datagram *datagram,
+                         size_t *count);
+
+/**
+ * Opens a socket of this family (AF_INET, AF_INET6 or AF_UNIX), so that options can be set before the bind.
+ *
+ * Errors: WEIR_EBADF, WEIR_EBUSY (there is an fd already), -EAFNOSUPPORT, -EMFILE, -ENFILE, WEIR_ENOMEM,
+ * WEIR_ESHUTDOWN.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_datagram_open(weir_datagram *datagram, int family);
+
+/**
+ * Takes over a datagram socket. On success the handle owns it, and makes it non-blocking and close-on-exec;
+ * on an error it stays the caller's, as it was.
+ *
+ * Errors: WEIR_EBADF (also: `fd` is not open), WEIR_EBUSY (there is an fd already), -ENOTSOCK,
+ * -EPROTOTYPE (not a datagram socket), WEIR_ESHUTDOWN.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_datagram_adopt(weir_datagram *datagram, int fd);
+
+/**
+ * Gives the fd away: pending operations end as by cancel, the fd (still non-blocking) is the caller's,
+ * the handle is as new.
+ *
+ * Errors: WEIR_EBADF, WEIR_EINVAL (`fd` is NULL), WEIR_ENOTCONN (there is no fd).
+ *
+ * Thread: any; never blocks.
+ */
+int weir_datagram_release(weir_datagram *datagram, int *fd);
+
+/**
+ * The fd, borrowed: the stream goes on owning it.
+ *
+ * Errors: WEIR_EBADF, WEIR_EINVAL (`fd` is NULL), WEIR_ENOTCONN (there is no fd).
+ *
+ * Thread: any; never blocks.
+ */
+int weir_datagram_fd(weir_datagram *datagram, int *fd);
+
+/**
+ * The context that the socket belongs to.
+ *
+ * Errors: WEIR_EBADF, WEIR_EINVAL (`out` is NULL).
+ *
+ * Thread: any; never blocks.
+ */
+int weir_datagram_context(weir_datagram *datagram, weir_context **out);
+
+/**
+ * The local address. Asked of the kernel, so it is concrete where a wildcard was bound.
+ *
+ * Errors: WEIR_EBADF, WEIR_EINVAL (NULL), WEIR_ENOTCONN (there is no fd).
+ *
+ * Thread: any; never blocks.
+ */
+int weir_datagram_local_address(weir_datagram *datagram, struct sockaddr_storage *address, socklen_t *length);
+
+/**
+ * The peer's address.
+ *
+ * Errors: WEIR_EBADF, WEIR_EINVAL (NULL), WEIR_ENOTCONN (not connected).
+ *
+ * Thread: any; never blocks.
+ */
+int weir_datagram_remote_address(weir_datagram *datagram,
+                                 struct sockaddr_storage *address,
+                                 socklen_t *length);
+
+/**
+ * Binds to a local address; opens a socket of its family first if there is none. A port of 0 has the kernel
+ * choose one: see weir_datagram_local_address(). A `struct sockaddr_un` of the length of its family alone has it choose
+ * an abstract name. Of an AF_UNIX path the file appears in the file system and stays there after close.
+ *
+ * Errors: WEIR_EBADF, WEIR_EINVAL (address; bound already), -EAFNOSUPPORT, -EADDRINUSE (for a path: it exists),
+ * -EADDRNOTAVAIL, -EACCES, -ENOENT, -ENOTDIR, -EROFS, -EMFILE, -ENFILE, WEIR_ENOMEM, WEIR_ESHUTDOWN.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_datagram_bind(weir_datagram *datagram,
+                       const struct sockaddr *address,
+                       socklen_t length);
+
+/**
+ * Gives the socket a peer, at once: what is sent goes there, what others send is no longer received. Opens a
+ * socket of the address's family first if there is none. Connecting again changes the peer. On a connected
+ * UDP socket an ICMP error is the status of the next operation: -ECONNREFUSED where nobody listens. Datagrams
+ * that are queued already, from whomever, are still received.
+ *
+ * Errors: WEIR_EBADF, WEIR_EINVAL (address), -EAFNOSUPPORT, -ENETUNREACH, -EHOSTUNREACH, -EACCES (broadcast
+ * needs WEIR_OPT_BROADCAST), for AF_UNIX -ECONNREFUSED, -ENOENT, -EPROTOTYPE, -EPERM; -EMFILE, -ENFILE, WEIR_ENOMEM,
+ * WEIR_ESHUTDOWN.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_datagram_connect(weir_datagram *datagram,
+                          const struct sockaddr *address,
+                          socklen_t length);
+
+/**
+ * Takes the peer away again; 0 also where there is none. A port that the kernel chose may go with it.
+ *
+ * Errors: WEIR_EBADF, WEIR_ENOTCONN (there is no fd).
+ *
+ * Thread: any; never blocks.
+ */
+int weir_datagram_disconnect(weir_datagram *datagram);
+
+/**
+ * Joins a multicast group, an IPv4 or IPv6 address whose port is not looked at, at the interface with this index
+ * (if_nametoindex(3)); 0 lets the kernel choose. The socket receives what is sent to the group and the port
+ * that it is bound to. Several groups, and one group at several interfaces, may be joined.
+ *
+ * Errors: WEIR_EBADF, WEIR_EINVAL (no multicast address), WEIR_ENOTCONN (there is no fd), -EAFNOSUPPORT, -EADDRINUSE
+ * (a member already), -ENODEV, -ENOBUFS (too many groups), -ENOPROTOOPT (an IPv4 group and an IPv6 socket, or the
+ * other way round).
+ *
+ * Thread: any; never blocks.
+ */
+int weir_datagram_join(weir_datagram *datagram,
+                       const struct sockaddr *group,
+                       socklen_t length,
+                       uint32_t interface_index);
+
+/**
+ * Leaves a multicast group that was joined with the same address and index.
+ *
+ * Errors: as weir_datagram_join(); -EADDRNOTAVAIL (no member).
+ *
+ * Thread: any; never blocks.
+ */
+int weir_datagram_leave(weir_datagram *datagram,
+                        const struct sockaddr *group,
+                        socklen_t length,
+                        uint32_t interface_index);
+
+/**
+ * What the kernel that runs can do with UDP: WEIR_DATAGRAM_GSO, WEIR_DATAGRAM_GRO, asked anew by each call (remember the
+ * answer).
+ *
+ * Errors: WEIR_EINVAL (`features` is NULL), -EMFILE, -ENFILE, WEIR_ENOMEM, -EAFNOSUPPORT (no IP at all).
+ *
+ * Thread: any; never blocks.
+ */
+int weir_datagram_features(uint32_t *features);
+
+/**
+ * Waits until there is a datagram or an error to receive (WEIR_WAIT_READ) or room to send (WEIR_WAIT_WRITE), for
+ * programs that do the transfer themselves. Level-checked: what is so already completes at once (not inside
+ * this call), and it never completes on a socket that is not ready.
+ *
+ * Errors: WEIR_EBADF, WEIR_EINVAL (`what`), WEIR_EBUSY (the direction has a pending operation), WEIR_ENOTCONN (there
+ * is no fd), -ENOSPC, WEIR_ENOMEM, WEIR_ESHUTDOWN.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_datagram_wait(weir_datagram *datagram,
+                       int what,
+                       weir_callback callback,
+                       void *user);
+
+/**
+ * Sets a named option, WEIR_OPT_....
+ *
+ * Errors: WEIR_EBADF, WEIR_EINVAL (unknown option, or what the kernel says of the value), WEIR_ENOTCONN (there is
+ * no fd), -ENOPROTOOPT or -EOPNOTSUPP (not for this kind of socket).
+ *
+ * Thread: any; never blocks.
+ */
+int weir_datagram_set(weir_datagram *datagram,
+                      int option,
+                      int value);
+
+/**
+ * Reads a named option, WEIR_OPT_....
+ *
+ * Errors: as weir_datagram_set(); WEIR_EINVAL also where `value` is NULL.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_datagram_get(weir_datagram *datagram, int option, int *value);
+
+/**
+ * Sets any socket option by level and name, as setsockopt(2) does.
+ *
+ * Errors: WEIR_EBADF, WEIR_EINVAL (`value` is NULL), WEIR_ENOTCONN (there is no fd), what the kernel says.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_datagram_set_option(weir_datagram *datagram,
+                             int level,
+                             int name,
+                             const void *value,
+                             socklen_t length);
+
+/**
+ * Reads any socket option by level and name, as getsockopt(2) does: `*length` is the room at `value` before,
+ * and the option's size after.
+ *
+ * Errors: WEIR_EBADF, WEIR_EINVAL (`value` or `length` is NULL), WEIR_ENOTCONN (there is no fd), what the kernel
+ * says.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_datagram_get_option(weir_datagram *datagram,
+                             int level,
+                             int name,
+                             void *value,
+                             socklen_t *length);
+
+/**
+ * Binds the socket to a network interface by name; "" ends that.
+ *
+ * Errors: WEIR_EBADF, WEIR_EINVAL (`name` is NULL), WEIR_ENOTCONN (there is no fd), -ENODEV, -EPERM.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_datagram_bind_to_device(weir_datagram *datagram, const char *name);
+
+/* ---- message --------------------------------------------------------------------------------- */
+
+/**
+ * One datagram of a batch.
+ */
+typedef struct weir_datagram_message {
+    /**
+     * What is sent, or room for what is received. May be NULL where `length` is 0.
+     */
+    void *data;
+    /**
+     * The number of bytes at `data`.
+     */
+    size_t length;
+    /**
+     * Sending: the receiver, or NULL for the peer of a connected socket. Receiving: room for the sender's address, or
+     * NULL.
+     */
+    struct sockaddr_storage *address;
+    /**
+     * Set: the bytes that were sent, or stored.
+     */
+    size_t bytes;
+    /**
+     * Sending: the length of what is at `address`. Receiving: set to the length of the sender's address.
+     */
+    socklen_t address_length;
+    /**
+     * Set: 0; -EMSGSIZE for a received datagram that was longer than its room; what went wrong with the one that
+     * ended the sending of a batch.
+     */
+    int status;
+    /**
+     * Sending: the length of the datagrams that the data is cut into (GSO), up to 65535; 0: it is one. Receiving: set to
+     * that with WEIR_OPT_GRO, where the data is several datagrams; the last one may be shorter. 0: it is one.
+     */
+    uint32_t segment_size;
+    /**
+     * 0.
+     */
+    uint32_t reserved;
+} weir_datagram_message;
+
+/**
+ * Receives one datagram as soon as there is one. Completes with 0 and its length, which may be 0: a datagram
+ * without bytes is data, there is no end. A datagram that is longer than `length` completes with -EMSGSIZE and
+ * the bytes that were stored; the rest of it is lost. Errors that the socket met before (an ICMP message for a
+ * connected socket gives -ECONNREFUSED) are the status of the next operation, or WEIR_ECANCELED. The buffer stays valid
+ * until the completion, or until cancel or close has returned. A length of 0, with any `data`, drops one datagram.
+ *
+ * One operation may be pending in each direction: receiving in any way and waiting for readability share the one,
+ * sending and waiting for writability the other.
+ *
+ * Errors: WEIR_EBADF, WEIR_EINVAL (`data` is NULL with a length; a length above SSIZE_MAX), WEIR_EBUSY (one is pending),
+ * WEIR_ENOTCONN (there is no fd), -ENOSPC (epoll watches), WEIR_ENOMEM, WEIR_ESHUTDOWN.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_datagram_receive(weir_datagram *datagram,
+                          void *data,
+                          size_t length,
+                          weir_io_callback callback,
+                          void *user);
+
+/**
+ * As weir_datagram_receive(), and tells the sender: `*address` and `*address_length` are written together with the
+ * data, and stay valid as long as the buffer does. An IPv6 address has its scope. A sender of AF_UNIX without
+ * a name has a length of 0 and the family AF_UNSPEC.
+ *
+ * Errors: as weir_datagram_receive(); WEIR_EINVAL also where `address` or `address_length` is NULL.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_datagram_receive_from(weir_datagram *datagram,
+                               void *data,
+                               size_t length,
+                               struct sockaddr_storage *address,
+                               socklen_t *address_length,
+                               weir_io_callback callback,
+                               void *user);
+
+/**
+ * Sends one datagram to the peer of a connected socket, whole or not at all. Completes with 0 and its length; a
+ * length of 0 sends a datagram without bytes. Otherwise: -EMSGSIZE (longer than the protocol has it), -EDESTADDRREQ
+ * or WEIR_ENOTCONN (no peer), -ECONNREFUSED, -EPERM, WEIR_ECANCELED and so on. Waits while the socket's buffer, or
+ * the queue of an AF_UNIX receiver, is full. The data stays valid until the completion, or until cancel or close
+ * has returned.
+ *
+ * Errors: as weir_datagram_receive().
+ *
+ * Thread: any; never blocks.
+ */
+int weir_datagram_send(weir_datagram *datagram,
+                       const void *data,
+                       size_t length,
+                       weir_io_callback callback,
+                       void *user);
+
+/**
+ * As weir_datagram_send(), to an address, which stays valid as long as the data. On a connected socket it stands in for
+ * the peer, for this datagram.
+ *
+ * Errors: as weir_datagram_receive(); WEIR_EINVAL also for an address that is none, -EAFNOSUPPORT.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_datagram_send_to(weir_datagram *datagram,
+                          const void *data,
+                          size_t length,
+                          const struct sockaddr *address,
+                          socklen_t address_length,
+                          weir_io_callback callback,
+                          void *user);
+
+/**
+ * Receives a datagram that is there now: 0 with `*count` 1 and its length in `*bytes`, or with both 0 when there is
+ * none. A datagram that is longer than `length`: -EMSGSIZE, with `*count` 1 and the bytes stored in `*bytes`. Nothing is
+ * begun and no callback comes.
+ *
+ * Errors: WEIR_EBADF, WEIR_EINVAL (as weir_datagram_receive(), or `count` or `bytes` is NULL), WEIR_EBUSY (a receive or
+ * wait for readability is pending), WEIR_ENOTCONN, and what the socket met.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_datagram_try_receive(weir_datagram *datagram,
+                              void *data,
+                              size_t length,
+                              size_t *count,
+                              size_t *bytes);
+
+/**
+ * As weir_datagram_try_receive(), and tells the sender as weir_datagram_receive_from() does.
+ *
+ * Errors: as weir_datagram_try_receive(); WEIR_EINVAL also where `address` or `address_length` is NULL.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_datagram_try_receive_from(weir_datagram *datagram,
+                                   void *data,
+                                   size_t length,
+                                   struct sockaddr_storage *address,
+                                   socklen_t *address_length,
+                                   size_t *count,
+                                   size_t *bytes);
+
+/**
+ * Sends a datagram to the peer if there is room now: 0 with `*count` 1, or 0 when the buffer, or an AF_UNIX receiver's
+ * queue, is full. Nothing is begun and no callback comes.
+ *
+ * Errors: WEIR_EBADF, WEIR_EINVAL (as weir_datagram_receive(), or `count` is NULL), WEIR_EBUSY (a send or wait for
+ * writability is pending), WEIR_ENOTCONN, and what completes weir_datagram_send().
+ *
+ * Thread: any; never blocks.
+ */
+int weir_datagram_try_send(weir_datagram *datagram,
+                           const void *data,
+                           size_t length,
+                           size_t *count);
+
+/**
+ * As weir_datagram_try_send(), to an address.
+ *
+ * Errors: as weir_datagram_try_send() and weir_datagram_send_to().
+ *
+ * Thread: any; never blocks.
+ */
+int weir_datagram_try_send_to(weir_datagram *datagram,
+                              const void *data,
+                              size_t length,
+                              const struct sockaddr *address,
+                              socklen_t address_length,
+                              size_t *count);
+
+/**
+ * Receives what there is, up to `count` datagrams, as soon as there is one, with few system calls. `bytes` of the
+ * callback is the number of messages that were filled, from the first on; at most 1024 at once. Each tells its own
+ * bytes, sender and truncation, see weir_datagram_message; the batch is 0 where one is cut short. With any other status
+ * the messages that `bytes` counts were still received. A `count` of 0 completes with 0 messages. The array, the
+ * buffers and the addresses stay valid until the completion, or until cancel or close has returned.
+ *
+ * Errors: as weir_datagram_receive(), for each message; WEIR_EINVAL also for `reserved` that is not 0.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_datagram_receive_batch(weir_datagram *datagram,
+                                weir_datagram_message *messages,
+                                size_t count,
+                                weir_io_callback callback,
+                                void *user);
+
+/**
+ * Sends `count` datagrams in their order, with few system calls. `bytes` of the callback is the number of messages that
+ * have gone. The first that fails ends the batch: the status is its own, it is the message at the index `bytes`, and
+ * those behind it were not tried. What is in the array stays valid as for weir_datagram_receive_batch().
+ *
+ * Errors: as weir_datagram_send_to(), for each message; WEIR_EINVAL also for a `segment_size` above 65535 and `reserved`
+ * that is not 0; -EOPNOTSUPP for a `segment_size` where the kernel or the socket can't cut, see
+ * weir_datagram_features().
+ *
+ * Thread: any; never blocks.
+ */
+int weir_datagram_send_batch(weir_datagram *datagram,
+                             weir_datagram_message *messages,
+                             size_t count,
+                             weir_io_callback callback,
+                             void *user);
+
+/* ---- local ----------------------------------------------------------------------------------- */
+
+/**
+ * Makes two AF_UNIX streams of a context that are connected to each other. (weir_stream_release() and
+ * weir_stream_adopt() take one to another context.)
+ *
+ * Errors: WEIR_EBADF, WEIR_EINVAL (`first` or `second` is NULL), -EMFILE, -ENFILE, WEIR_ENOMEM, WEIR_ESHUTDOWN.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_stream_pair(weir_context *context,
+                     weir_stream **first,
+                     weir_stream **second);
+
+/**
+ * Makes two AF_UNIX datagram sockets of a context that are connected to each other.
+ *
+ * Errors: as weir_stream_pair().
+ *
+ * Thread: any; never blocks.
+ */
+int weir_datagram_pair(weir_context *context, weir_datagram **first, weir_datagram **second);
+
+/**
+ * Removes the path that the acceptor is bound to, as unlink(2) does: call it before close, which never does so by
+ * itself and leaves the path for the next bind to stumble over (-EADDRINUSE). Whatever has the path by now is
+ * removed, and a relative one is looked up in the current directory.
+ *
+ * Errors: WEIR_EBADF, WEIR_ENOTCONN (there is no fd), -EOPNOTSUPP (not bound to a path), -ENOENT, -EACCES, -EPERM, -EROFS.
+ *
+ * Thread: any; may block on the file system.
+ */
+int weir_acceptor_unlink(weir_acceptor *acceptor);
+
+/**
+ * As weir_acceptor_unlink(), for a datagram socket.
+ *
+ * Errors: as weir_acceptor_unlink().
+ *
+ * Thread: any; may block on the file system.
+ */
+int weir_datagram_unlink(weir_datagram *datagram);
+
+/**
+ * Who is at the other end of an AF_UNIX stream: the process, user and group that connected, called listen, or made the
+ * pair (SO_PEERCRED; the peer can't forge them). A pointer may be NULL where the answer is of no interest. A process
+ * or user that the caller's namespace does not know is 0 or the overflow id.
+ *
+ * Errors: WEIR_EBADF, WEIR_ENOTCONN (no fd, or not connected), -EOPNOTSUPP (not AF_UNIX).
+ *
+ * Thread: any; never blocks.
+ */
+int weir_stream_peer_credentials(weir_stream *stream,
+                                 int32_t *pid,
+                                 uint32_t *uid,
+                                 uint32_t *gid);
+
+/**
+ * Writes all `length` bytes, at least one, and copies of up to 253 fds with the first of them. Completes as
+ * weir_stream_write(); where `bytes` is not 0 the fds have gone. The caller keeps its own fds, which stay open as
+ * long as the data and the array stay valid: until the completion, or until cancel or close has returned. Also
+ * completes with -EBADF (an fd is not open) and -ETOOMANYREFS (too many fds are under way).
+ *
+ * Errors: as weir_stream_write(); WEIR_EINVAL also for a `length` of 0, NULL `fds` with a count, more than 253 of them;
+ * -EOPNOTSUPP (not AF_UNIX).
+ *
+ * Thread: any; never blocks.
+ */
+int weir_stream_write_fds(weir_stream *stream,
+                          const void *data,
+                          size_t length,
+                          const int *fds,
+                          size_t fd_count,
+                          weir_io_callback callback,
+                          void *user);
+
+/**
+ * As weir_stream_read_some(), and takes the fds that come with the bytes: `*fd_count` is the room at `fds` before, and
+ * the number received after; they belong to the receiver and are close-on-exec. Where WEIR_ECANCELED is the status it
+ * is untouched, and nothing was received. The bytes of two messages with fds are never read as one.
+ *
+ * No fd is leaked: those that find no room at `fds` are closed and the status is -EMSGSIZE, those for which the
+ * process has no number left are dropped by the kernel and the status is -EMFILE; in both cases `bytes` and
+ * `*fd_count` tell what was received. All other ways of reading drop the fds that come. `fd_count` and `fds` stay
+ * valid as long as the buffer does.
+ *
+ * Errors: as weir_stream_read_some(); WEIR_EINVAL also for a `length` of 0, NULL `fd_count`, NULL `fds` with room;
+ * -EOPNOTSUPP (not AF_UNIX).
+ *
+ * Thread: any; never blocks.
+ */
+int weir_stream_read_fds(weir_stream *stream,
+                         void *data,
+                         size_t length,
+                         int *fds,
+                         size_t *fd_count,
+                         weir_io_callback callback,
+                         void *user);
+
+/**
+ * As weir_datagram_send(), with copies of fds as weir_stream_write_fds(). The `length` may be 0.
+ *
+ * Errors: as weir_datagram_receive(); WEIR_EINVAL also for NULL `fds` with a count and more than 253 of them;
+ * -EOPNOTSUPP (not AF_UNIX).
+ *
+ * Thread: any; never blocks.
+ */
+int weir_datagram_send_fds(weir_datagram *datagram,
+                           const void *data,
+                           size_t length,
+                           const int *fds,
+                           size_t fd_count,
+                           weir_io_callback callback,
+                           void *user);
+
+/**
+ * As weir_datagram_receive(), and takes the fds that come with the datagram, as weir_stream_read_fds() does. The status
+ * is -EMSGSIZE where the datagram was longer than `length`, and where fds found no room.
+ *
+ * Errors: as weir_datagram_receive(); WEIR_EINVAL also for NULL `fd_count` and NULL `fds` with room; -EOPNOTSUPP (not
+ * AF_UNIX).
+ *
+ * Thread: any; never blocks.
+ */
+int weir_datagram_receive_fds(weir_datagram *datagram,
+                              void *data,
+                              size_t length,
+                              int *fds,
+                              size_t *fd_count,
+                              weir_io_callback callback,
+                              void *user);
 
 /* ---- signals --------------------------------------------------------------------------------- */
 
@@ -2121,6 +2731,38 @@ int weir_signals_arrived(weir_signals *signals, size_t *count);
  * TCP_FASTOPEN_CONNECT: 1 lets a connect send data with its first segment.
  */
 #define WEIR_OPT_FAST_OPEN_CONNECT 18
+
+/**
+ * SO_BROADCAST: 1 allows datagrams to broadcast addresses.
+ */
+#define WEIR_OPT_BROADCAST 19
+
+/**
+ * IP_MULTICAST_LOOP or IPV6_MULTICAST_LOOP: 1 lets this machine receive its own multicast.
+ */
+#define WEIR_OPT_MULTICAST_LOOP 20
+
+/**
+ * IP_MULTICAST_TTL or IPV6_MULTICAST_HOPS: hops of what is sent to a group; 1 by default.
+ */
+#define WEIR_OPT_MULTICAST_HOPS 21
+
+/**
+ * IP_MULTICAST_IF or IPV6_MULTICAST_IF: index of the interface that multicast leaves by; 0: the kernel's choice.
+ * Reading it on an IPv4 socket is -EOPNOTSUPP before Linux 6.14 or so.
+ */
+#define WEIR_OPT_MULTICAST_INTERFACE 22
+
+/**
+ * UDP_SEGMENT: the length of the datagrams that each send is cut into (GSO); 0 for off. See weir_datagram_features().
+ */
+#define WEIR_OPT_SEGMENT_SIZE 23
+
+/**
+ * UDP_GRO: 1 has datagrams of one sender put together; receive them with weir_datagram_receive_batch(), which tells
+ * where to cut. See weir_datagram_features().
+ */
+#define WEIR_OPT_GRO 24
 
 /* ---- address --------------------------------------------------------------------------------- */
 

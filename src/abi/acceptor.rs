@@ -30,7 +30,7 @@ pub unsafe extern "C" fn weir_acceptor_create(
 }
 
 /// Ends an acceptor: when this returns the fd is closed and the handle is dead. A pending operation
-/// completes with WEIR_ECANCELED, later, in run.
+/// completes with WEIR_ECANCELED, later, in run. An AF_UNIX path that it was bound to stays: see weir_acceptor_unlink().
 ///
 /// Errors: WEIR_EBADF.
 ///

@@ -27,6 +27,11 @@ pub struct weir_acceptor {
     _opaque: [u8; 0],
 }
 
+/// A socket that keeps messages apart: UDP or AF_UNIX. Made by weir_datagram_create().
+pub struct weir_datagram {
+    _opaque: [u8; 0],
+}
+
 /// A timer. Made by weir_timer_create().
 pub struct weir_timer {
     _opaque: [u8; 0],
@@ -147,6 +152,11 @@ pub(super) fn stream(pointer: *const weir_stream) -> Result<Token, Errno> {
 #[inline]
 pub(super) fn acceptor(pointer: *const weir_acceptor) -> Result<Token, Errno> {
     token(pointer, kind::ACCEPTOR)
+}
+
+#[inline]
+pub(super) fn datagram(pointer: *const weir_datagram) -> Result<Token, Errno> {
+    token(pointer, kind::DATAGRAM)
 }
 
 #[inline]

@@ -40,3 +40,17 @@ pub const WEIR_OPT_CORK: c_int = 16;
 pub const WEIR_OPT_FAST_OPEN: c_int = 17;
 /// TCP_FASTOPEN_CONNECT: 1 lets a connect send data with its first segment.
 pub const WEIR_OPT_FAST_OPEN_CONNECT: c_int = 18;
+/// SO_BROADCAST: 1 allows datagrams to broadcast addresses.
+pub const WEIR_OPT_BROADCAST: c_int = 19;
+/// IP_MULTICAST_LOOP or IPV6_MULTICAST_LOOP: 1 lets this machine receive its own multicast.
+pub const WEIR_OPT_MULTICAST_LOOP: c_int = 20;
+/// IP_MULTICAST_TTL or IPV6_MULTICAST_HOPS: hops of what is sent to a group; 1 by default.
+pub const WEIR_OPT_MULTICAST_HOPS: c_int = 21;
+/// IP_MULTICAST_IF or IPV6_MULTICAST_IF: index of the interface that multicast leaves by; 0: the kernel's choice.
+/// Reading it on an IPv4 socket is -EOPNOTSUPP before Linux 6.14 or so.
+pub const WEIR_OPT_MULTICAST_INTERFACE: c_int = 22;
+/// UDP_SEGMENT: the length of the datagrams that each send is cut into (GSO); 0 for off. See weir_datagram_features().
+pub const WEIR_OPT_SEGMENT_SIZE: c_int = 23;
+/// UDP_GRO: 1 has datagrams of one sender put together; receive them with weir_datagram_receive_batch(), which tells
+/// where to cut. See weir_datagram_features().
+pub const WEIR_OPT_GRO: c_int = 24;

@@ -18,6 +18,7 @@ use super::member::{Class, Member};
 use super::op::Op;
 use super::reactor::event_data;
 use super::ready::{run_read_done, run_ready, run_write_done};
+use super::retry;
 use super::scheduler::Scheduler;
 use super::slot::{Kind, Outcome, Perform, Phase, Slot, Transfer};
 use super::stats;
@@ -49,6 +50,9 @@ pub(super) const QUEUED: u64 = 1 << 4;
 /// the edge that told of it is past.
 const HUNG: u64 = 1 << 5;
 const EPOCH: u32 = 32;
+
+/// How long an operation waits before it is tried again where no event will tell.
+const BACKOFF: i64 = 5_000_000;
 
 /// The direction of an operation; each has one slot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -528,9 +532,17 @@ impl Locked {
                     return Ok(Driven::Done);
                 }
                 Outcome::WouldBlock => {}
-                Outcome::Yield | Outcome::Backoff(_) => {
+                Outcome::Yield => {
                     self.descriptor.word.fetch_or(dir.ready(), Ordering::AcqRel);
                     return Ok(Driven::Yielded);
+                }
+                Outcome::Backoff(error) => {
+                    // Not wanted until then: the attempt itself may bring an edge, so that it would spin.
+                    return if retry::after(self, BACKOFF) {
+                        Ok(Driven::Parked)
+                    } else {
+                        Err(error)
+                    };
                 }
             }
         }

@@ -1,5 +1,5 @@
-//! Trying an accept again after a while: the kernel says when a socket is ready, but not when the
-//! process has fds or memory again.
+//! Trying an operation again after a while: the kernel says when a socket is ready, but not when the
+//! process has fds or memory again, nor when a receiver that the socket is not connected to has room.
 #![allow(unsafe_code, reason = "pooled calls")]
 
 use super::call::{free_call, new_call};
@@ -12,7 +12,7 @@ use crate::sys::errno::Errno;
 use libc::c_void;
 use std::ptr::{self, NonNull};
 
-/// Drives the parked operation of `listener` on after `delay`. False when no timer can be had.
+/// Drives the parked operations of `listener` on after `delay`. False when no timer can be had.
 ///
 /// The timer is not counted as work: the operation that it serves is.
 pub fn after(listener: &mut Locked, delay: i64) -> bool {
@@ -52,6 +52,6 @@ unsafe fn run_retry(op: NonNull<Op>, frame: &Frame) {
     let listener = Token::from_raw(timer.owner());
     timer.close(&caller);
     if let Ok(mut listener) = Descriptor::lock(listener) {
-        listener.retry(&caller);
+        listener.nudge(&caller);
     }
 }

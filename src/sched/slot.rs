@@ -23,7 +23,8 @@ pub enum Outcome {
     WouldBlock,
     /// More could be done, but others have waited long enough.
     Yield,
-    /// A resource of the system is short: try again after a while.
+    /// A resource of the system or a receiver's queue is short, and nobody tells when it no longer is: try
+    /// again after a while.
     Backoff(Errno),
 }
 
@@ -45,6 +46,19 @@ impl Transfer {
     /// Of an operation that moves no bytes.
     pub const fn none() -> Self {
         Transfer { data: ptr::null_mut(), length: 0, done: 0, total: 0, skip: 0 }
+    }
+
+    /// Of an operation that is one message, and has two pointers more of the user's. They lie where others
+    /// have `total` and `skip`, so that idle streams don't pay for them.
+    pub fn message(data: *mut c_void, length: usize, more: (*mut c_void, *mut c_void)) -> Self {
+        let (total, skip) = (more.0.expose_provenance(), more.1.expose_provenance());
+        Transfer { data, length, done: 0, total, skip }
+    }
+
+    /// The two pointers that were given to `message`.
+    pub fn more(&self) -> (*mut c_void, *mut c_void) {
+        let pointer = ptr::with_exposed_provenance_mut;
+        (pointer(self.total), pointer(self.skip))
     }
 }
 

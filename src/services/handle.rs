@@ -23,7 +23,7 @@ struct Held {
 /// Calls `work` under the lock of a handle's object.
 fn with<T>(token: Token, work: impl FnOnce(Held) -> Result<T, Errno>) -> Result<T, Errno> {
     match token.kind() {
-        kind::STREAM | kind::ACCEPTOR => {
+        kind::STREAM | kind::ACCEPTOR | kind::DATAGRAM => {
             let locked = Descriptor::lock(token)?;
             let (member, pending) = (locked.member(), locked.pending());
             work(Held { sched: locked.sched, member, pending })
@@ -55,7 +55,7 @@ fn with<T>(token: Token, work: impl FnOnce(Held) -> Result<T, Errno>) -> Result<
 /// Ends a handle of any kind.
 pub fn close(caller: &Caller, token: Token) -> Result<(), Errno> {
     match token.kind() {
-        kind::STREAM | kind::ACCEPTOR => Descriptor::lock(token)?.close(caller),
+        kind::STREAM | kind::ACCEPTOR | kind::DATAGRAM => Descriptor::lock(token)?.close(caller),
         KIND_TIMER => Timer::lock(token)?.close(caller),
         kind::SIGNALS => signals::close(caller, token)?,
         KIND_STRAND => Strand::lock(token)?.close(),
@@ -68,7 +68,7 @@ pub fn close(caller: &Caller, token: Token) -> Result<(), Errno> {
 /// Ends what is pending on a handle of any kind; the number ended.
 pub fn cancel(caller: &Caller, token: Token) -> Result<usize, Errno> {
     Ok(match token.kind() {
-        kind::STREAM | kind::ACCEPTOR => Descriptor::lock(token)?.cancel(caller),
+        kind::STREAM | kind::ACCEPTOR | kind::DATAGRAM => Descriptor::lock(token)?.cancel(caller),
         KIND_TIMER => {
             let mut timer = Timer::lock(token)?;
             timer.cancel_waits(caller, usize::MAX) + timer.stop(caller)

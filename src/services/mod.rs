@@ -5,12 +5,15 @@
 
 pub mod acceptor;
 pub mod connect_list;
+pub mod datagram;
 pub mod fork;
 pub mod handle;
+pub mod local;
 pub mod options;
 pub mod pooled;
 pub mod read_until;
 pub mod report;
+pub mod rights;
 pub mod send_file;
 pub mod signal_board;
 pub mod signals;

@@ -3,7 +3,7 @@
 use crate::sched::descriptor::Descriptor;
 use crate::sched::table::Token;
 use crate::sys::errno::Errno;
-use crate::sys::socket;
+use crate::sys::{datagram, socket};
 use libc::{c_int, c_void, socklen_t};
 use std::ffi::CStr;
 
@@ -15,10 +15,12 @@ enum Named {
     ByFamily((c_int, c_int), (c_int, c_int)),
     /// SO_LINGER, as seconds or -1.
     Linger,
+    /// The interface that multicast leaves by: a struct in IPv4, an int in IPv6.
+    Interface,
 }
 
 fn named(option: c_int) -> Result<Named, Errno> {
-    use Named::{ByFamily, Int, Linger};
+    use Named::{ByFamily, Int, Interface, Linger};
     Ok(match option {
         1 => Int(libc::IPPROTO_TCP, libc::TCP_NODELAY),
         2 => Int(libc::SOL_SOCKET, libc::SO_KEEPALIVE),
@@ -41,6 +43,18 @@ fn named(option: c_int) -> Result<Named, Errno> {
         16 => Int(libc::IPPROTO_TCP, libc::TCP_CORK),
         17 => Int(libc::IPPROTO_TCP, libc::TCP_FASTOPEN),
         18 => Int(libc::IPPROTO_TCP, libc::TCP_FASTOPEN_CONNECT),
+        19 => Int(libc::SOL_SOCKET, libc::SO_BROADCAST),
+        20 => ByFamily(
+            (libc::IPPROTO_IP, libc::IP_MULTICAST_LOOP),
+            (libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_LOOP),
+        ),
+        21 => ByFamily(
+            (libc::IPPROTO_IP, libc::IP_MULTICAST_TTL),
+            (libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_HOPS),
+        ),
+        22 => Interface,
+        23 => Int(libc::SOL_UDP, libc::UDP_SEGMENT),
+        24 => Int(libc::SOL_UDP, libc::UDP_GRO),
         _ => return Err(Errno::INVAL),
     })
 }
@@ -65,6 +79,10 @@ pub fn set(handle: Token, option: c_int, value: c_int) -> Result<(), Errno> {
             socket::set_int(fd, level, name, value)
         }
         Named::Linger => socket::set_linger(fd, value),
+        Named::Interface if socket::domain(fd)? == libc::AF_INET6 => {
+            socket::set_int(fd, libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_IF, value)
+        }
+        Named::Interface => datagram::set_interface(fd, value),
     }
 }
 
@@ -80,6 +98,10 @@ pub fn get(handle: Token, option: c_int) -> Result<c_int, Errno> {
             socket::get_int(fd, level, name)
         }
         Named::Linger => socket::get_linger(fd),
+        Named::Interface if socket::domain(fd)? == libc::AF_INET6 => {
+            socket::get_int(fd, libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_IF)
+        }
+        Named::Interface => datagram::interface(fd),
     }
 }
 

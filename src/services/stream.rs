@@ -324,7 +324,7 @@ fn some(
 
 /// As many system calls as it takes, within the share of one turn.
 #[inline]
-fn all(
+pub(super) fn all(
     transfer: &mut Transfer,
     dir: Dir,
     trust: bool,
@@ -355,7 +355,11 @@ fn receive(fd: RawFd, transfer: &mut Transfer, limit: usize) -> (Result<usize, E
     (unsafe { transfer::recv(fd, transfer.data.cast::<u8>().add(transfer.done), asked) }, asked)
 }
 
-fn send(fd: RawFd, transfer: &mut Transfer, limit: usize) -> (Result<usize, Errno>, usize) {
+pub(super) fn send(
+    fd: RawFd,
+    transfer: &mut Transfer,
+    limit: usize,
+) -> (Result<usize, Errno>, usize) {
     let asked = (transfer.total - transfer.done).min(limit);
     // SAFETY: as in `receive`.
     (unsafe { transfer::send(fd, transfer.data.cast::<u8>().add(transfer.done), asked) }, asked)

@@ -157,6 +157,16 @@ impl Address {
         written.map_err(|_| Errno::NOSPC)
     }
 
+    /// The path of an AF_UNIX address that has one.
+    pub fn unix_path(&self) -> Option<&CStr> {
+        let name = self.bytes().get(PATH_AT..)?;
+        if self.family() != libc::AF_UNIX || matches!(name.first(), None | Some(0)) {
+            return None;
+        }
+        // A path that fills its struct has no NUL; one lies behind it.
+        CStr::from_bytes_until_nul(all_bytes(&self.storage).get(PATH_AT..)?).ok()
+    }
+
     /// The bytes of the address.
     fn bytes(&self) -> &[u8] {
         let used = (self.length as usize).min(size_of::<sockaddr_storage>());

@@ -30,6 +30,7 @@ impl Errno {
     pub const NOSYS: Errno = Errno(libc::ENOSYS);
     pub const PROTO: Errno = Errno(libc::EPROTO);
     pub const NOTSOCK: Errno = Errno(libc::ENOTSOCK);
+    pub const MSGSIZE: Errno = Errno(libc::EMSGSIZE);
     pub const PROTOTYPE: Errno = Errno(libc::EPROTOTYPE);
     pub const NOPROTOOPT: Errno = Errno(libc::ENOPROTOOPT);
     pub const OPNOTSUPP: Errno = Errno(libc::EOPNOTSUPP);

@@ -17,13 +17,17 @@
 
 pub mod address;
 pub mod clock;
+pub mod datagram;
 pub mod epoll;
 pub mod errno;
 pub mod eventfd;
 pub mod fd;
 pub mod fork;
+pub mod local;
 pub mod membarrier;
 pub mod memory;
+pub mod message;
+pub mod rights;
 pub mod search;
 pub mod sendfile;
 pub mod signal;
