@@ -446,6 +446,7 @@ impl Locked {
         let epoll = sched.reactor().epoll();
         if state.interest == 0 {
             epoll.add(state.fd, wanted, data)?;
+            sched.watches.number_taken(state.fd);
         } else {
             epoll.modify(state.fd, wanted, data)?;
         }

@@ -6,6 +6,7 @@ use super::call::{free_call, new_call, run_post};
 use super::completion::{Sink, StatusFn, call_now};
 use super::frame::{Caller, Frame};
 use super::inbox::Tag;
+use super::interest::Watches;
 use super::member::{Member, Members};
 use super::op::{Op, OpQueue};
 use super::reactor::Reactor;
@@ -65,6 +66,8 @@ pub struct Scheduler {
     closing: AtomicBool,
     /// Timers; their lock is also the lock of every timer object.
     pub timers: Timers,
+    /// The fds of users that are watched; their lock is also the lock of every watch.
+    pub watches: Watches,
     /// The handles that belong to the context.
     pub members: Members,
     core: UnsafeCell<Option<Core>>,
@@ -87,6 +90,7 @@ unsafe impl Entry for Scheduler {
             begun: AtomicI64::new(0),
             closing: AtomicBool::new(false),
             timers: Timers::new(),
+            watches: Watches::new(),
             members: Members::new(),
             core: UnsafeCell::new(None),
         }
@@ -369,6 +373,11 @@ impl Scheduler {
         Ok(())
     }
 
+    /// Queues an op whose operation is counted as work already for the end of this turn.
+    pub fn defer_op(&self, op: NonNull<Op>) {
+        self.run_queue.defer(op, || self.reactor().interrupt());
+    }
+
     /// Holds run open.
     pub fn work_begin(&self) {
         self.begun.fetch_add(1, Ordering::Relaxed);
@@ -417,7 +426,8 @@ impl Scheduler {
 
     /// Sees to it that the fd becomes readable when the next timer is due.
     fn arm_for_host(&self) {
-        if self.timers.flush(self, true) && !self.halted() {
+        let due = self.timers.flush(self, true) | self.watches.are_unsure();
+        if due && !self.halted() {
             self.reactor().interrupt();
         }
     }
@@ -598,8 +608,11 @@ impl Scheduler {
                 left => Timeout::Nanos(i64::try_from(left.as_nanos()).unwrap_or(i64::MAX)),
             },
         };
-        // SAFETY: the run queue gave this thread the role.
-        let found = unsafe { self.reactor().wait(self, timeout, &turn.ready) }?;
+        let found = self.watches.turn(self, &turn.ready, |hurry| {
+            let timeout = if hurry { Timeout::Now } else { timeout };
+            // SAFETY: the run queue gave this thread the role.
+            unsafe { self.reactor().wait(self, timeout, &turn.ready) }
+        })?;
         let mut backlog = found.full;
         if found.timer || due {
             backlog |= self.timers.take_due(self, &turn.ready);
@@ -639,6 +652,7 @@ impl Scheduler {
             yield_now();
         }
         sched.run_queue.reset();
+        sched.watches.reset();
         sched.begun.store(0, Ordering::Relaxed);
         // SAFETY: the token is dead and no thread is inside or pinned: nobody else looks at it.
         unsafe { *sched.core.get() = None };

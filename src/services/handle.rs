@@ -8,6 +8,7 @@ use crate::sched::scheduler::Scheduler;
 use crate::sched::strand::{KIND_STRAND, Strand};
 use crate::sched::table::Token;
 use crate::sched::timers::{KIND_TIMER, Timer};
+use crate::sched::watch::{KIND_WATCH, Watch};
 use crate::sys::errno::Errno;
 use std::ffi::CString;
 
@@ -36,6 +37,11 @@ fn with<T>(token: Token, work: impl FnOnce(Held) -> Result<T, Errno>) -> Result<
             let (member, pending) = (locked.member(), locked.pending());
             work(Held { sched: locked.sched, member, pending })
         }
+        KIND_WATCH => {
+            let mut locked = Watch::lock(token)?;
+            let (member, pending) = (locked.member(), locked.pending());
+            work(Held { sched: locked.sched, member, pending })
+        }
         _ => Err(Errno::BADF),
     }
 }
@@ -46,6 +52,7 @@ pub fn close(caller: &Caller, token: Token) -> Result<(), Errno> {
         kind::STREAM | kind::ACCEPTOR => Descriptor::lock(token)?.close(caller),
         KIND_TIMER => Timer::lock(token)?.close(caller),
         KIND_STRAND => Strand::lock(token)?.close(),
+        KIND_WATCH => Watch::lock(token)?.close(caller),
         _ => return Err(Errno::BADF),
     }
     Ok(())
@@ -61,6 +68,7 @@ pub fn cancel(caller: &Caller, token: Token) -> Result<usize, Errno> {
         }
         // What is posted to a strand can't be taken back.
         KIND_STRAND => Strand::lock(token).map(|_| 0)?,
+        KIND_WATCH => Watch::lock(token)?.stop(caller),
         _ => return Err(Errno::BADF),
     })
 }

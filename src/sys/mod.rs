@@ -20,6 +20,7 @@ pub mod errno;
 pub mod eventfd;
 pub mod fd;
 pub mod membarrier;
+pub mod poll;
 pub mod socket;
 pub mod timerfd;
 pub mod transfer;
