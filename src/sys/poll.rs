@@ -19,6 +19,11 @@ impl Look {
         Look(pollfd { fd, events: events as c_short, revents: 0 })
     }
 
+    /// One that found it readable.
+    pub const fn new_found(fd: RawFd) -> Self {
+        Look(pollfd { fd, events: 0, revents: libc::POLLIN })
+    }
+
     /// The fd.
     pub const fn fd(&self) -> RawFd {
         self.0.fd
