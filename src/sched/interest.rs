@@ -342,11 +342,12 @@ impl Watches {
         if put_off {
             book.pace.put_off(idle);
         }
-        if (idle || !put_off) && book.look(sched, true) && idle {
-            drop(book);
-            let more = wait(true)?;
-            found.timer |= more.timer;
-            found.full |= more.full;
+        let more = (idle || !put_off) && book.look(sched, true);
+        drop(book);
+        if more && idle {
+            let again = wait(true)?;
+            found.timer |= again.timer;
+            found.full |= again.full;
         }
         Ok(found)
     }
