@@ -9,9 +9,10 @@
 //! to a list, and one poll(2) looks at all of the list before the reactor blocks. What it finds is not
 //! believed, for the number may be another file's by now: the registration is armed again, and the
 //! kernel tells by itself. While new events keep coming the look is put off for some turns, since most
-//! callbacks leave nothing behind; see [`Pace`].
+//! callbacks leave nothing behind; see `look_pace.rs`.
 #![allow(unsafe_code, reason = "intrusive links between type-stable watches")]
 
+use super::look_pace::{Pace, When};
 use super::op::OpQueue;
 use super::reactor::Found;
 use super::scheduler::Scheduler;
@@ -59,76 +60,6 @@ fn to_kernel(events: u32) -> u32 {
 
 fn from_kernel(mask: u32) -> u32 {
     BITS.iter().filter(|(_, theirs)| mask & theirs != 0).fold(0, |events, (ours, _)| events | ours)
-}
-
-/// Turns that a look may be put off for while others have events.
-const MAX_PERIOD: u32 = 16;
-/// Turns that begin with a look because one that was put off was not worth it.
-const MAX_PROMPT: u32 = 64;
-
-/// When to look.
-enum When {
-    /// Nothing to look at.
-    Never,
-    /// When this turn finds nothing else.
-    Later,
-    /// In this turn, after the kernel was asked: what it tells of by itself need not be looked at.
-    Now,
-    /// Before the kernel is asked; if there is nothing, it may block at once.
-    Peek,
-    /// Before the kernel is asked, which is then told to tell.
-    First,
-}
-
-/// Decides when. Looks that find nothing become rarer while there are other events, those that find
-/// something are made each turn; and where putting off was in vain (the kernel had no event either, so it
-/// cost a second visit) it is not tried for a while.
-struct Pace {
-    /// Turns since the last look, and how many there may be.
-    age: u32,
-    period: u32,
-    /// Turns that still begin with a look, and how many there will be next time.
-    prompt: u32,
-    next_prompt: u32,
-    /// Something was left after the kernel was asked: next time it is not asked first. Every other time at
-    /// the most, or new events would pass for what was left.
-    left: bool,
-}
-
-impl Pace {
-    const fn new() -> Self {
-        Pace { age: 0, period: 1, prompt: 0, next_prompt: 1, left: false }
-    }
-
-    fn plan(&mut self) -> When {
-        if std::mem::take(&mut self.left) {
-            return When::First;
-        }
-        if self.prompt > 0 {
-            self.prompt -= 1;
-            return When::Peek;
-        }
-        if self.age >= self.period {
-            return When::Now;
-        }
-        self.age += 1;
-        When::Later
-    }
-
-    fn looked(&mut self, found: bool, asked: bool) {
-        self.age = 0;
-        self.period = if found { 0 } else { (self.period * 2).clamp(1, MAX_PERIOD) };
-        self.left = found && asked;
-    }
-
-    fn put_off(&mut self, in_vain: bool) {
-        if in_vain {
-            self.prompt = self.next_prompt;
-            self.next_prompt = (self.next_prompt * 2).min(MAX_PROMPT);
-        } else {
-            self.next_prompt = 1;
-        }
-    }
 }
 
 /// The watched fds of a context.
@@ -498,7 +429,7 @@ impl Book {
     fn peek(&mut self) -> bool {
         self.gather();
         if self.found().next().is_some() {
-            self.pace.prompt = 0;
+            self.pace.stop_prompt();
             return true;
         }
         self.clear();
@@ -594,45 +525,5 @@ mod tests {
         for events in 0..64 {
             assert_eq!(from_kernel(to_kernel(events)), events);
         }
-    }
-
-    #[test]
-    fn looks_that_find_nothing_become_rare() {
-        let mut pace = Pace::new();
-        let mut turns = |found: bool, asked: bool| {
-            let mut turns = 0;
-            while matches!(pace.plan(), When::Later) {
-                pace.put_off(false);
-                turns += 1;
-            }
-            pace.looked(found, asked);
-            turns
-        };
-        assert_eq!([turns(false, true), turns(false, true), turns(false, true)], [1, 2, 4]);
-        assert_eq!([turns(false, true), turns(false, true), turns(true, true)], [8, 16, 16]);
-        assert_eq!([turns(true, false), turns(false, true), turns(false, true)], [0, 0, 1]);
-    }
-
-    #[test]
-    fn what_is_left_is_looked_at_first_every_other_time_at_most() {
-        let mut pace = Pace::new();
-        pace.looked(true, true);
-        assert!(matches!(pace.plan(), When::First));
-        pace.looked(true, false);
-        assert!(matches!(pace.plan(), When::Now));
-    }
-
-    #[test]
-    fn putting_off_in_vain_is_not_tried_for_a_while() {
-        let mut pace = Pace::new();
-        let mut prompt = 0;
-        for _ in 0..200 {
-            match pace.plan() {
-                When::Later => pace.put_off(true),
-                _ => prompt += 1,
-            }
-            pace.looked(false, true);
-        }
-        assert!(prompt > 180);
     }
 }

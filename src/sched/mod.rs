@@ -11,6 +11,7 @@ pub mod descriptor;
 pub mod frame;
 pub mod inbox;
 pub mod interest;
+mod look_pace;
 pub mod member;
 mod near_heap;
 pub mod object;
