@@ -9,13 +9,14 @@
 #endif
 
 /* ANY: every type but a context; a stream stands for them. */
-enum { NOTHING, CONTEXT, TIMER, STREAM, ACCEPTOR, STRAND, HOOK, SIGNALS, DATAGRAM, HANDLES, ANY };
+enum { NOTHING, CONTEXT, TIMER, STREAM, ACCEPTOR, STRAND, HOOK, SIGNALS, DATAGRAM, WATCH, HANDLES, ANY };
 
 /* A context with one of everything. The stream is connected, the acceptor listens, the timer never expires, the
  * datagram socket is its own peer. */
 struct fixture {
     weir_context *context;
     weir_timer *timer;
+    weir_watch *watch;
     weir_stream *stream, *empty_stream;
     weir_acceptor *acceptor, *empty_acceptor;
     weir_strand *strand;
@@ -39,6 +40,12 @@ static void surprised(int status, void *user)
 static void surprised_io(int status, size_t bytes, void *user)
 {
     (void)bytes;
+    surprised(status, user);
+}
+
+static void surprised_value(int status, int value, void *user)
+{
+    (void)value;
     surprised(status, user);
 }
 
@@ -1043,6 +1050,61 @@ static int call_version_string(void *handle)
     return weir_version_string()[0] == 0;
 }
 
+static int call_watch_cancel(void *handle)
+{
+    return weir_watch_cancel((weir_watch *)handle, OUT(size_t));
+}
+
+static int call_watch_change(void *handle)
+{
+    return weir_watch_change((weir_watch *)handle, WEIR_WATCH_READ);
+}
+
+static int call_watch_close(void *handle)
+{
+    return weir_watch_close((weir_watch *)handle);
+}
+
+static int call_watch_context(void *handle)
+{
+    return weir_watch_context((weir_watch *)handle, OUT(weir_context *));
+}
+
+static int call_watch_create(void *handle)
+{
+    return weir_watch_create((weir_context *)handle, -1, OUT(weir_watch *));
+}
+
+static int call_watch_fd(void *handle)
+{
+    return weir_watch_fd((weir_watch *)handle, OUT(int));
+}
+
+static int call_watch_feed(void *handle)
+{
+    return weir_watch_feed((weir_watch *)handle, WEIR_WATCH_READ);
+}
+
+static int call_watch_set_fd(void *handle)
+{
+    return weir_watch_set_fd((weir_watch *)handle, -1);
+}
+
+static int call_watch_set_timeout(void *handle)
+{
+    return weir_watch_set_timeout((weir_watch *)handle, 1);
+}
+
+static int call_watch_start(void *handle)
+{
+    return weir_watch_start((weir_watch *)handle, WEIR_WATCH_READ, 0, WEIR_FOREVER, expected_value, NULL);
+}
+
+static int call_watch_stop(void *handle)
+{
+    return weir_watch_stop((weir_watch *)handle, OUT(size_t));
+}
+
 /* The handle is dead when callbacks run in weir_context_destroy(), or nothing begins with it. */
 #define GONE INT_MIN
 
@@ -1234,6 +1296,17 @@ static const struct row table[] = {
     {"weir_timer_wait", TIMER, call_timer_wait, 0, 0, GONE, true},
     {"weir_version", NOTHING, call_version, 0, 0, 0, true},
     {"weir_version_string", NOTHING, call_version_string, 0, 0, 0, true},
+    {"weir_watch_cancel", WATCH, call_watch_cancel, 0, 0, GONE, true},
+    {"weir_watch_change", WATCH, call_watch_change, WEIR_EINVAL, WEIR_EINVAL, GONE, false},
+    {"weir_watch_close", WATCH, call_watch_close, 0, 0, GONE, true},
+    {"weir_watch_context", WATCH, call_watch_context, 0, 0, GONE, false},
+    {"weir_watch_create", CONTEXT, call_watch_create, 0, 0, WEIR_ESHUTDOWN, false},
+    {"weir_watch_fd", WATCH, call_watch_fd, 0, 0, GONE, false},
+    {"weir_watch_feed", WATCH, call_watch_feed, WEIR_EINVAL, WEIR_EINVAL, GONE, false},
+    {"weir_watch_set_fd", WATCH, call_watch_set_fd, 0, 0, GONE, false},
+    {"weir_watch_set_timeout", WATCH, call_watch_set_timeout, WEIR_EINVAL, WEIR_EINVAL, GONE, false},
+    {"weir_watch_start", WATCH, call_watch_start, 0, 0, GONE, false},
+    {"weir_watch_stop", WATCH, call_watch_stop, 0, 0, GONE, true},
 };
 
 #define EACH_ROW(row) for (const struct row *row = table; row < table + sizeof table / sizeof *table; row++)
@@ -1255,6 +1328,7 @@ static void make(struct fixture *fixture)
     CHECK_OK(weir_hook_create(fixture->context, WEIR_HOOK_CHECK, &fixture->hook));
     CHECK_OK(weir_signals_create(fixture->context, &fixture->signals));
     CHECK_OK(weir_signals_add(fixture->signals, SIGUSR2, 0)); /* which the row of remove takes out */
+    CHECK_OK(weir_watch_create(fixture->context, fixture->peer, &fixture->watch));
     struct where at;
     fixture->datagram = bound(fixture->context, AF_INET, NULL, &at);
     CHECK_OK(weir_datagram_connect(fixture->datagram, AT(&at)));
@@ -1271,7 +1345,8 @@ static void *handle_of(const struct fixture *fixture, int kind)
                               fixture->stream, fixture->acceptor, fixture->strand,
                               fixture->hook,
                               fixture->signals,
-                              fixture->datagram};
+                              fixture->datagram,
+                              fixture->watch};
     return handles[kind == ANY ? STREAM : kind];
 }
 
@@ -1344,6 +1419,7 @@ TEST(bad_handles_are_ebadf_in_every_function)
     CHECK_OK(weir_hook_close(dead.hook));
     CHECK_OK(weir_signals_close(dead.signals));
     CHECK_OK(weir_datagram_close(dead.datagram));
+    CHECK_OK(weir_watch_close(dead.watch));
     unmake(&dead);
     make(&live); /* which has the slots of the dead ones now, or some of them */
     EACH_ROW(row) {
@@ -1894,6 +1970,33 @@ static void local_arguments(struct fixture *f)
 }
 
 /* The names of codes, for every int that may come. */
+static void watch_arguments(struct fixture *f)
+{
+    weir_watch *w = f->watch;
+    weir_watch *started = NULL;
+    const unsigned bad_events[] = {0, WEIR_WATCH_TIMEOUT, 128, UINT_MAX};
+    EXPECT(watch_context, WEIR_EINVAL, w, NULL);
+    EXPECT(watch_fd, WEIR_EINVAL, w, NULL);
+    EXPECT(watch_create, WEIR_EINVAL, f->context, -1, NULL);
+    EXPECT(watch_create, WEIR_EINVAL, f->context, -2, OUT(weir_watch *));
+    EXPECT(watch_set_fd, WEIR_EINVAL, w, -2);
+    EXPECT(watch_set_fd, WEIR_EINVAL, w, INT_MIN);
+    EXPECT(watch_start, WEIR_EINVAL, w, WEIR_WATCH_READ, 4, WEIR_FOREVER, surprised_value, f);
+    CHECK_OK(weir_watch_create(f->context, f->peer, &started));
+    CHECK_OK(weir_watch_start(started, WEIR_WATCH_PRIORITY, 0, WEIR_FOREVER, expected_value, f));
+    EXPECT(watch_start, WEIR_EBUSY, started, WEIR_WATCH_READ, 0, WEIR_FOREVER, surprised_value, f);
+    for (int i = 0; i < 4; i++) {
+        EXPECT(watch_start, WEIR_EINVAL, w, bad_events[i], 0, WEIR_FOREVER, surprised_value, f);
+        EXPECT(watch_change, WEIR_EINVAL, started, bad_events[i]);
+        if (bad_events[i] != WEIR_WATCH_TIMEOUT)
+            EXPECT(watch_feed, WEIR_EINVAL, started, bad_events[i]);
+    }
+    for (int i = 0; i < 2; i++) {
+        EXPECT(watch_start, WEIR_EINVAL, w, WEIR_WATCH_READ, 0, negative[i], surprised_value, f);
+        EXPECT(watch_set_timeout, WEIR_EINVAL, started, negative[i]);
+    }
+}
+
 static void code_arguments(void)
 {
     static const int unknown[] = {INT_MIN, INT_MAX, 1, 22, -4096, -10000, -10002, -99999};
@@ -1930,6 +2033,7 @@ TEST(bad_arguments_give_their_errors_in_every_function)
     message_arguments(&fixture);
     local_arguments(&fixture);
     address_arguments(&fixture);
+    watch_arguments(&fixture);
     code_arguments();
     EACH_ROW(row) {
         if (!covered[row - table] && !row->no_more)

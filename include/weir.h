@@ -143,6 +143,11 @@ typedef struct weir_stream weir_stream;
 typedef struct weir_timer weir_timer;
 
 /**
+ * Watches an fd of the user's. Made by weir_watch_create().
+ */
+typedef struct weir_watch weir_watch;
+
+/**
  * Called when an operation completes: with 0 or a negative code, and the pointer given with it.
  */
 typedef void (*weir_callback)(int status, void *user);
@@ -2800,6 +2805,193 @@ int weir_address_format(const struct sockaddr *address,
                         socklen_t length,
                         char *text,
                         size_t capacity);
+
+/* ---- watch ----------------------------------------------------------------------------------- */
+
+/**
+ * Event of a watch: there is something to read, or a connection to accept. (EPOLLIN)
+ */
+#define WEIR_WATCH_READ 1
+
+/**
+ * Event of a watch: there is room to write, or a connect has ended. (EPOLLOUT)
+ */
+#define WEIR_WATCH_WRITE 2
+
+/**
+ * Event of a watch: something exceptional, such as urgent data. (EPOLLPRI)
+ */
+#define WEIR_WATCH_PRIORITY 4
+
+/**
+ * Event of a watch: the peer has ended its direction. (EPOLLRDHUP)
+ */
+#define WEIR_WATCH_READ_HANGUP 8
+
+/**
+ * Event of a watch: both directions have ended. Told whether asked for or not. (EPOLLHUP)
+ */
+#define WEIR_WATCH_HANGUP 16
+
+/**
+ * Event of a watch: an error. Told whether asked for or not. (EPOLLERR)
+ */
+#define WEIR_WATCH_ERROR 32
+
+/**
+ * Event of a watch: the deadline has passed. Never asked for.
+ */
+#define WEIR_WATCH_TIMEOUT 64
+
+/**
+ * How a watch is started: it tells changes only, as EPOLLET does. Without this flag it is level-triggered.
+ */
+#define WEIR_WATCH_EDGE 1
+
+/**
+ * How a watch is started: it goes on until it is stopped. Without this flag it completes with its first event.
+ */
+#define WEIR_WATCH_PERSISTENT 2
+
+/**
+ * Makes a watch of an fd that is the caller's and stays it: the library never reads, writes, changes or
+ * closes it. -1 is no fd yet (see weir_watch_set_fd(); weir_watch_feed() and deadlines work without one). Any number
+ * of watches may have the same fd; they share one registration in the kernel. End it with weir_watch_close().
+ *
+ * Errors: WEIR_EBADF, WEIR_EINVAL (`out` is NULL, `fd` < -1), WEIR_ENOMEM, WEIR_ESHUTDOWN. That the fd is not open
+ * is found by weir_watch_start().
+ *
+ * Thread: any; never blocks.
+ */
+int weir_watch_create(weir_context *context,
+                      int fd,
+                      weir_watch **out);
+
+/**
+ * Ends a watch, as weir_watch_stop() does. The fd stays open. An fd that is to be closed should lose its watches
+ * first; where it was closed already nothing bad comes of it.
+ *
+ * Errors: WEIR_EBADF.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_watch_close(weir_watch *watch);
+
+/**
+ * The same as weir_watch_stop().
+ *
+ * Errors: WEIR_EBADF.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_watch_cancel(weir_watch *watch, size_t *count);
+
+/**
+ * The context that the watch belongs to.
+ *
+ * Errors: WEIR_EBADF, WEIR_EINVAL (`out` is NULL).
+ *
+ * Thread: any; never blocks.
+ */
+int weir_watch_context(weir_watch *watch, weir_context **out);
+
+/**
+ * Watches for `events`, the sum of WEIR_WATCH_READ, _WRITE, _PRIORITY, _READ_HANGUP, _HANGUP and _ERROR; the last two
+ * are told in any case. `flags` are WEIR_WATCH_EDGE and WEIR_WATCH_PERSISTENT. The callback is called with status 0
+ * and the events that were seen, asked-for ones and those two only. What is ready already is told too.
+ *
+ * Level-triggered: told again, about once a turn of the loop, for as long as it holds, hang-up and error included,
+ * and not when it is gone by then. Edge-triggered: told when it comes, perhaps once more when another watch of
+ * the fd starts or changes. Regular files, of which the kernel knows no readiness, are always ready to read and
+ * write: told once a turn if level-triggered, else once.
+ *
+ * One-shot: completes with the first event, and may be started again from its own callback. Persistent:
+ * completes once more, at last, with WEIR_ECANCELED. Calls of one watch never overlap; what comes meanwhile
+ * gathers for the next.
+ *
+ * `timeout_ns`, or WEIR_FOREVER, is a deadline: when so long nothing came, the watch fires with status 0 and
+ * WEIR_WATCH_TIMEOUT. For a persistent watch it counts anew from each event and each time-out.
+ *
+ * Of an fd that was closed without a word nothing more is heard; a watch of its number that is started or
+ * moved to it later is of the file that has that number then.
+ *
+ * Errors: WEIR_EBADF (also: the fd is not open), WEIR_EBUSY (it is started, or its last completion is not delivered
+ * yet), WEIR_EINVAL (`events` or `flags`, a negative time), -EEXIST (the fd is of a stream or the like of this
+ * context), WEIR_ENOMEM, WEIR_ESHUTDOWN, or what the kernel said of epoll_ctl, such as -ENOSPC.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_watch_start(weir_watch *watch,
+                     unsigned int events,
+                     unsigned int flags,
+                     int64_t timeout_ns,
+                     weir_value_callback callback,
+                     void *user);
+
+/**
+ * Changes what a started watch watches for. A system call only where the watches of the fd together want
+ * something new; less costs none. What was seen already and is no longer asked for is not told.
+ *
+ * Errors: WEIR_EBADF (also: the fd was closed; the watch stays started and hears nothing), WEIR_EINVAL (`events`, or
+ * it is not started), or as weir_watch_start(). After an error the events are those from before.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_watch_change(weir_watch *watch,
+                      unsigned int events);
+
+/**
+ * Ends watching with WEIR_ECANCELED. No event is told from now on, not even one that was seen or fed already
+ * (a callback that runs at this moment on another thread goes on). `count`, which may be NULL, receives 0 or 1.
+ *
+ * Errors: WEIR_EBADF.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_watch_stop(weir_watch *watch,
+                    size_t *count);
+
+/**
+ * Has a started watch fire without the kernel, with these events, asked for or not; WEIR_WATCH_TIMEOUT may be one.
+ * They are told once, later, in run, together with what else was seen.
+ *
+ * Errors: WEIR_EBADF, WEIR_EINVAL (`events`, or it is not started).
+ *
+ * Thread: any; never blocks.
+ */
+int weir_watch_feed(weir_watch *watch,
+                    unsigned int events);
+
+/**
+ * Moves the watch to another fd, or to none (-1). A started watch goes on there; what was seen of the old one is not
+ * told any more. To be called with the same number when that has become another file.
+ *
+ * Errors: as weir_watch_start() has for the fd, and WEIR_EINVAL (`fd` < -1). After an error it is where it was.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_watch_set_fd(weir_watch *watch,
+                      int fd);
+
+/**
+ * The fd, or -1.
+ *
+ * Errors: WEIR_EBADF, WEIR_EINVAL (`fd` is NULL).
+ *
+ * Thread: any; never blocks.
+ */
+int weir_watch_fd(weir_watch *watch, int *fd);
+
+/**
+ * Changes the deadline of a started watch; it counts from now. In constant time, and with no system call where
+ * it is later than others are.
+ *
+ * Errors: WEIR_EBADF, WEIR_EINVAL (negative, or the watch is not started), WEIR_ENOMEM.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_watch_set_timeout(weir_watch *watch,
+                           int64_t timeout_ns);
 
 /* ---- pool ------------------------------------------------------------------------------------ */
 

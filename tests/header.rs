@@ -29,6 +29,7 @@ const SECTIONS: &[&str] = &[
     "signals",
     "option",
     "address",
+    "watch",
     "pool",
     "enter",
     "report",

@@ -6,6 +6,7 @@ use crate::sched::scheduler::{KIND_CONTEXT, Pinned, Scheduler};
 use crate::sched::strand::KIND_STRAND;
 use crate::sched::table::Token;
 use crate::sched::timers::KIND_TIMER;
+use crate::sched::watch::KIND_WATCH;
 use crate::services::{handle as service, kind};
 use crate::sys::address::Address;
 use crate::sys::errno::Errno;
@@ -49,6 +50,11 @@ pub struct weir_hook {
 
 /// A set of POSIX signals. Made by weir_signals_create().
 pub struct weir_signals {
+    _opaque: [u8; 0],
+}
+
+/// Watches an fd of the user's. Made by weir_watch_create().
+pub struct weir_watch {
     _opaque: [u8; 0],
 }
 
@@ -177,6 +183,11 @@ pub(super) fn hook(pointer: *const weir_hook) -> Result<Token, Errno> {
 #[inline]
 pub(super) fn signals(pointer: *const weir_signals) -> Result<Token, Errno> {
     token(pointer, kind::SIGNALS)
+}
+
+#[inline]
+pub(super) fn watch(pointer: *const weir_watch) -> Result<Token, Errno> {
+    token(pointer, KIND_WATCH)
 }
 
 /// A handle of any kind.

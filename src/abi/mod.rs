@@ -30,3 +30,4 @@ pub mod strand;
 pub mod stream;
 pub mod timer;
 pub mod version;
+pub mod watch;

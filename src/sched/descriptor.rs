@@ -467,6 +467,7 @@ impl Locked {
         let reactor = sched.reactor();
         if state.interest == 0 {
             reactor.add(state.fd, wanted, data)?;
+            sched.watches.number_taken(state.fd);
         } else {
             reactor.modify(state.fd, wanted, data)?;
         }

@@ -8,6 +8,7 @@ use super::completion::{self, LogFn, Sink, StallFn, StatusFn, call_now};
 use super::frame::{Caller, Frame};
 use super::hooks::{Hook, When};
 use super::inbox::Tag;
+use super::interest::Watches;
 use super::member::{Member, Members};
 use super::op::{Op, OpQueue};
 use super::reactor::Reactor;
@@ -97,6 +98,8 @@ pub struct Scheduler {
     closing: AtomicBool,
     /// Timers; their lock is also the lock of every timer object.
     pub timers: Timers,
+    /// The fds of users that are watched; their lock is also the lock of every watch.
+    pub watches: Watches,
     /// The handles that belong to the context.
     pub members: Members,
     /// For multi-shot reads.
@@ -121,6 +124,7 @@ unsafe impl Entry for Scheduler {
             begun: AtomicI64::new(0),
             closing: AtomicBool::new(false),
             timers: Timers::new(),
+            watches: Watches::new(),
             members: Members::new(),
             buffers: Buffers::new(),
             core: UnsafeCell::new(None),
@@ -430,6 +434,11 @@ impl Scheduler {
         Ok(())
     }
 
+    /// Queues an op whose operation is counted as work already for the end of this turn.
+    pub fn defer_op(&self, op: NonNull<Op>) {
+        self.run_queue.defer(op, || self.reactor().interrupt());
+    }
+
     /// Holds run open.
     pub fn work_begin(&self) {
         self.begun.fetch_add(1, Ordering::Relaxed);
@@ -478,7 +487,8 @@ impl Scheduler {
 
     /// Sees to it that the fd becomes readable when the next timer is due.
     fn arm_for_host(&self) {
-        if self.timers.flush(self, true) && !self.halted() {
+        let due = self.timers.flush(self, true) | self.watches.are_unsure();
+        if due && !self.halted() {
             self.reactor().interrupt();
         }
     }
@@ -706,8 +716,11 @@ impl Scheduler {
                 left => Timeout::Nanos(i64::try_from(left.as_nanos()).unwrap_or(i64::MAX)),
             },
         };
-        // SAFETY: the run queue gave this thread the role.
-        let found = unsafe { self.reactor().wait(self, timeout, &turn.ready) }?;
+        let found = self.watches.turn(self, &turn.ready, |hurry| {
+            let timeout = if hurry { Timeout::Now } else { timeout };
+            // SAFETY: the run queue gave this thread the role.
+            unsafe { self.reactor().wait(self, timeout, &turn.ready) }
+        })?;
         let mut backlog = found.full;
         if found.timer || due {
             backlog |= self.timers.take_due(self, &turn.ready);
@@ -747,6 +760,7 @@ impl Scheduler {
         }
         CONTEXTS.kill(sched);
         super::sync::fence(Ordering::SeqCst);
+        sched.watches.reset();
         drop(pinned);
         while sched.pins.load(Ordering::SeqCst) > 0 {
             yield_now();

@@ -59,11 +59,26 @@ pub struct Registered {
 }
 
 impl Source {
-    /// Adds `fd` to the context's set; `events` are epoll's, with EPOLLET where wanted.
+    /// Adds `fd`, which is the library's own, to the context's set; `events` are epoll's, with EPOLLET where
+    /// wanted.
     pub fn register(
         sched: &Scheduler,
         fd: RawFd,
         events: u32,
+        call: SourceFn,
+        user: u64,
+    ) -> Result<Registered, Errno> {
+        let registered = Self::register_foreign(sched, fd, events, false, call, user)?;
+        sched.watches.number_taken(fd);
+        Ok(registered)
+    }
+
+    /// The same for an fd of the user's. `replace` takes a registration over that nobody has any more.
+    pub fn register_foreign(
+        sched: &Scheduler,
+        fd: RawFd,
+        events: u32,
+        replace: bool,
         call: SourceFn,
         user: u64,
     ) -> Result<Registered, Errno> {
@@ -77,7 +92,12 @@ impl Source {
             state.epoch
         };
         let registered = Registered { source, index: token.index(), epoch };
-        match sched.reactor().add(fd, events, source_data(token.index(), epoch)) {
+        let data = source_data(token.index(), epoch);
+        let added = match sched.reactor().add(fd, events, data) {
+            Err(Errno::EXIST) if replace => sched.reactor().modify(fd, events, data),
+            added => added,
+        };
+        match added {
             Ok(()) => Ok(registered),
             Err(error) => {
                 registered.forget();

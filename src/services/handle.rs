@@ -10,6 +10,7 @@ use crate::sched::scheduler::Scheduler;
 use crate::sched::strand::{KIND_STRAND, Strand};
 use crate::sched::table::Token;
 use crate::sched::timers::{KIND_TIMER, Timer};
+use crate::sched::watch::{KIND_WATCH, Watch};
 use crate::sys::errno::Errno;
 use std::ffi::CString;
 
@@ -48,6 +49,11 @@ fn with<T>(token: Token, work: impl FnOnce(Held) -> Result<T, Errno>) -> Result<
             let (member, pending) = (locked.member(), locked.pending());
             work(Held { sched: locked.sched, member, pending })
         }
+        KIND_WATCH => {
+            let mut locked = Watch::lock(token)?;
+            let (member, pending) = (locked.member(), locked.pending());
+            work(Held { sched: locked.sched, member, pending })
+        }
         _ => Err(Errno::BADF),
     }
 }
@@ -58,6 +64,7 @@ pub fn close(caller: &Caller, token: Token) -> Result<(), Errno> {
         kind::STREAM | kind::ACCEPTOR | kind::DATAGRAM => Descriptor::lock(token)?.close(caller),
         KIND_TIMER => Timer::lock(token)?.close(caller),
         kind::SIGNALS => signals::close(caller, token)?,
+        KIND_WATCH => Watch::lock(token)?.close(caller),
         KIND_STRAND => Strand::lock(token)?.close(),
         KIND_HOOK => Hook::lock(token)?.close(caller),
         _ => return Err(Errno::BADF),
@@ -73,6 +80,7 @@ pub fn cancel(caller: &Caller, token: Token) -> Result<usize, Errno> {
             let mut timer = Timer::lock(token)?;
             timer.cancel_waits(caller, usize::MAX) + timer.stop(caller)
         }
+        KIND_WATCH => Watch::lock(token)?.stop(caller),
         kind::SIGNALS => signals::cancel(caller, token)?,
         // What is posted to a strand can't be taken back.
         KIND_STRAND => Strand::lock(token).map(|_| 0)?,

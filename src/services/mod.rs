@@ -20,9 +20,10 @@ pub mod signals;
 pub mod stream;
 pub mod stream_timeout;
 pub mod timer;
+pub mod watch;
 pub mod write_queue;
 
-/// Handle kinds of the services (contexts, timers and strands, which `sched` knows, are 1, 2 and 5).
+/// Handle kinds of the services (contexts, timers, strands and watches, which `sched` knows, are 1, 2, 5 and 9).
 pub mod kind {
     /// `weir_stream`.
     pub const STREAM: u8 = 3;
@@ -34,8 +35,6 @@ pub mod kind {
     pub const SIGNALS: u8 = 7;
     /// `weir_resolver`.
     pub const RESOLVER: u8 = 8;
-    /// `weir_watch`.
-    pub const WATCH: u8 = 9;
     /// `weir_process`.
     pub const PROCESS: u8 = 10;
     /// `weir_job`.

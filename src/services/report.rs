@@ -6,6 +6,7 @@ use crate::sched::hooks::KIND_HOOK;
 use crate::sched::scheduler::{KIND_CONTEXT, Scheduler};
 use crate::sched::strand::KIND_STRAND;
 use crate::sched::timers::KIND_TIMER;
+use crate::sched::watch::KIND_WATCH;
 use std::ffi::{CStr, CString};
 
 /// What a type of handle is called.
@@ -19,7 +20,7 @@ pub const fn type_name(kind: u8) -> Option<&'static CStr> {
         kind::DATAGRAM => c"datagram",
         kind::SIGNALS => c"signals",
         kind::RESOLVER => c"resolver",
-        kind::WATCH => c"watch",
+        KIND_WATCH => c"watch",
         kind::PROCESS => c"process",
         kind::JOB => c"job",
         KIND_HOOK => c"hook",
