@@ -9,7 +9,7 @@
 #endif
 
 /* ANY: every type but a context; a stream stands for them. */
-enum { NOTHING, CONTEXT, TIMER, STREAM, ACCEPTOR, STRAND, HOOK, SIGNALS, DATAGRAM, WATCH, HANDLES, ANY };
+enum { NOTHING, CONTEXT, TIMER, STREAM, ACCEPTOR, STRAND, HOOK, SIGNALS, DATAGRAM, WATCH, PROCESS, HANDLES, ANY };
 
 /* A context with one of everything. The stream is connected, the acceptor listens, the timer never expires, the
  * datagram socket is its own peer. */
@@ -23,6 +23,7 @@ struct fixture {
     weir_datagram *datagram, *empty_datagram;
     weir_signals *signals;
     weir_hook *hook;
+    weir_process *process;
     int peer;
     struct where where;
 };
@@ -104,6 +105,8 @@ static union {
 } out;
 static socklen_t out_length;
 static char buffer[64];
+static pid_t child;
+static struct rusage used;
 static weir_record records[2];
 static weir_stats stats = {.struct_size = sizeof(weir_stats)};
 static struct iovec vectors[2] = {{buffer, 3}, {buffer + 3, 5}};
@@ -760,6 +763,46 @@ static int call_set_allocator(void *handle)
     return weir_set_allocator(NULL) == WEIR_EINVAL ? 0 : -1;
 }
 
+static int call_process_cancel(void *handle)
+{
+    return weir_process_cancel((weir_process *)handle, OUT(size_t));
+}
+
+static int call_process_close(void *handle)
+{
+    return weir_process_close((weir_process *)handle);
+}
+
+static int call_process_context(void *handle)
+{
+    return weir_process_context((weir_process *)handle, OUT(weir_context *));
+}
+
+static int call_process_create(void *handle)
+{
+    return weir_process_create((weir_context *)handle, child, OUT(weir_process *));
+}
+
+static int call_process_kill(void *handle)
+{
+    return weir_process_kill((weir_process *)handle, 0);
+}
+
+static int call_process_pid(void *handle)
+{
+    return weir_process_pid((weir_process *)handle, OUT(pid_t));
+}
+
+static int call_process_usage(void *handle)
+{
+    return weir_process_usage((weir_process *)handle, &used);
+}
+
+static int call_process_wait(void *handle)
+{
+    return weir_process_wait((weir_process *)handle, expected_value, NULL);
+}
+
 static int call_stream_adopt(void *handle)
 {
     return weir_stream_adopt((weir_stream *)handle, 0);
@@ -1222,6 +1265,14 @@ static const struct row table[] = {
     {"weir_hook_create", CONTEXT, call_hook_create, 0, 0, WEIR_ESHUTDOWN, false},
     {"weir_hook_start", HOOK, call_hook_start, 0, 0, GONE, false},
     {"weir_hook_stop", HOOK, call_hook_stop, 0, 0, GONE, true},
+    {"weir_process_cancel", PROCESS, call_process_cancel, 0, 0, GONE, true},
+    {"weir_process_close", PROCESS, call_process_close, 0, 0, GONE, true},
+    {"weir_process_context", PROCESS, call_process_context, 0, 0, GONE, false},
+    {"weir_process_create", CONTEXT, call_process_create, 0, 0, WEIR_ESHUTDOWN, false},
+    {"weir_process_kill", PROCESS, call_process_kill, 0, 0, GONE, false},
+    {"weir_process_pid", PROCESS, call_process_pid, 0, 0, GONE, false},
+    {"weir_process_usage", PROCESS, call_process_usage, -EAGAIN, -EAGAIN, GONE, false},
+    {"weir_process_wait", PROCESS, call_process_wait, 0, 0, GONE, true},
     {"weir_set_allocator", NOTHING, call_set_allocator, 0, 0, 0, false},
     {"weir_signals_add", SIGNALS, call_signals_add, 0, 0, GONE, false},
     {"weir_signals_arrived", SIGNALS, call_signals_arrived, 0, 0, GONE, false},
@@ -1311,6 +1362,22 @@ static const struct row table[] = {
 
 #define EACH_ROW(row) for (const struct row *row = table; row < table + sizeof table / sizeof *table; row++)
 
+/* Lives as long as this process. */
+static pid_t child_that_waits(void)
+{
+    int ends[2];
+    CHECK_EQ(pipe2(ends, O_CLOEXEC), 0);
+    pid_t made = fork();
+    CHECK(made >= 0);
+    if (made == 0) {
+        char byte;
+        close(ends[1]);
+        _exit(read(ends[0], &byte, 1) != 0);
+    }
+    close(ends[0]);
+    return made;
+}
+
 static void make(struct fixture *fixture)
 {
     int ends[2];
@@ -1329,6 +1396,9 @@ static void make(struct fixture *fixture)
     CHECK_OK(weir_signals_create(fixture->context, &fixture->signals));
     CHECK_OK(weir_signals_add(fixture->signals, SIGUSR2, 0)); /* which the row of remove takes out */
     CHECK_OK(weir_watch_create(fixture->context, fixture->peer, &fixture->watch));
+    if (child == 0)
+        child = child_that_waits();
+    CHECK_OK(weir_process_create(fixture->context, child, &fixture->process));
     struct where at;
     fixture->datagram = bound(fixture->context, AF_INET, NULL, &at);
     CHECK_OK(weir_datagram_connect(fixture->datagram, AT(&at)));
@@ -1346,7 +1416,8 @@ static void *handle_of(const struct fixture *fixture, int kind)
                               fixture->hook,
                               fixture->signals,
                               fixture->datagram,
-                              fixture->watch};
+                              fixture->watch,
+                              fixture->process};
     return handles[kind == ANY ? STREAM : kind];
 }
 
@@ -1420,6 +1491,7 @@ TEST(bad_handles_are_ebadf_in_every_function)
     CHECK_OK(weir_signals_close(dead.signals));
     CHECK_OK(weir_datagram_close(dead.datagram));
     CHECK_OK(weir_watch_close(dead.watch));
+    CHECK_OK(weir_process_close(dead.process));
     unmake(&dead);
     make(&live); /* which has the slots of the dead ones now, or some of them */
     EACH_ROW(row) {
@@ -1506,6 +1578,14 @@ static void context_arguments(struct fixture *f)
     weir_allocator nothing = {sizeof nothing, NULL, NULL, NULL};
     EXPECT(set_allocator, WEIR_EINVAL, NULL);
     EXPECT(set_allocator, WEIR_EINVAL, &nothing);
+    EXPECT(process_create, WEIR_EINVAL, c, child, NULL);
+    EXPECT(process_create, WEIR_EINVAL, c, 0, OUT(weir_process *));
+    EXPECT(process_create, WEIR_EINVAL, c, -1, OUT(weir_process *));
+    EXPECT(process_create, -ECHILD, c, getppid(), OUT(weir_process *));
+    EXPECT(process_context, WEIR_EINVAL, f->process, NULL);
+    EXPECT(process_pid, WEIR_EINVAL, f->process, NULL);
+    EXPECT(process_usage, WEIR_EINVAL, f->process, NULL);
+    EXPECT(process_kill, WEIR_EINVAL, f->process, -1);
     EXPECT(strand_create, WEIR_EINVAL, c, NULL);
     EXPECT(timer_create, WEIR_EINVAL, c, NULL);
     EXPECT(stream_create, WEIR_EINVAL, c, NULL);

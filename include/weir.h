@@ -63,6 +63,7 @@
 #include <sys/types.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
+#include <sys/resource.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -121,6 +122,11 @@ typedef struct weir_datagram weir_datagram;
  * A turn hook. Made by weir_hook_create().
  */
 typedef struct weir_hook weir_hook;
+
+/**
+ * A child process. Made by weir_process_create().
+ */
+typedef struct weir_process weir_process;
 
 /**
  * A set of POSIX signals. Made by weir_signals_create().
@@ -2992,6 +2998,96 @@ int weir_watch_fd(weir_watch *watch, int *fd);
  */
 int weir_watch_set_timeout(weir_watch *watch,
                            int64_t timeout_ns);
+
+/* ---- process --------------------------------------------------------------------------------- */
+
+/**
+ * Makes a handle for a child of this process, however it was started. The program's handling of SIGCHLD is not
+ * touched, and other children are not waited for. End it with weir_process_close().
+ *
+ * A pidfd tells of the exit. Where the kernel has none (before 5.4, or a filter), the child is asked for
+ * every 20 ms of the context's clock instead.
+ *
+ * Errors: WEIR_EBADF, WEIR_EINVAL (`pid` < 1; `out` is NULL), -ECHILD (no child of this process, or it was reaped),
+ * -EMFILE, -ENFILE, WEIR_ENOMEM, WEIR_ESHUTDOWN.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_process_create(weir_context *context,
+                        pid_t pid,
+                        weir_process **out);
+
+/**
+ * Ends the handle: a pending wait completes with WEIR_ECANCELED. The child is neither killed nor waited for: one that
+ * has ended and was not told of stays a zombie until the program waits for it.
+ *
+ * Errors: WEIR_EBADF.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_process_close(weir_process *process);
+
+/**
+ * Ends the pending wait with WEIR_ECANCELED; the child goes on. `count`, which may be NULL, receives 0 or 1.
+ *
+ * Errors: WEIR_EBADF.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_process_cancel(weir_process *process, size_t *count);
+
+/**
+ * The context that the handle belongs to.
+ *
+ * Errors: WEIR_EBADF, WEIR_EINVAL (`out` is NULL).
+ *
+ * Thread: any; never blocks.
+ */
+int weir_process_context(weir_process *process, weir_context **out);
+
+/**
+ * The child's number.
+ *
+ * Errors: WEIR_EBADF, WEIR_EINVAL (`pid` is NULL).
+ *
+ * Thread: any; never blocks.
+ */
+int weir_process_pid(weir_process *process, pid_t *pid);
+
+/**
+ * Waits for the child to end (not to stop or continue), and reaps it. Completes with 0 and the wait status, for
+ * WIFEXITED() and its like of <sys/wait.h>; with -ECHILD where something else in the program has reaped it; or
+ * with WEIR_ECANCELED. A wait that begins after the exit was told gives the same again.
+ *
+ * Errors: WEIR_EBADF, WEIR_EBUSY (one is pending), -ENOSPC (epoll watches), WEIR_ENOMEM, WEIR_ESHUTDOWN.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_process_wait(weir_process *process,
+                      weir_value_callback callback,
+                      void *user);
+
+/**
+ * What the child has used, as wait4() tells it. Known once a wait has completed with 0.
+ *
+ * Errors: WEIR_EBADF, WEIR_EINVAL (`usage` is NULL), -EAGAIN (its exit was not told yet), -ECHILD (something else has
+ * reaped it).
+ *
+ * Thread: any; never blocks.
+ */
+int weir_process_usage(weir_process *process,
+                       struct rusage *usage);
+
+/**
+ * Sends a signal to the child; never to another process that got its number since. 0 only asks whether that could
+ * be done.
+ *
+ * Errors: WEIR_EBADF, WEIR_EINVAL (`signo`), -ESRCH (it has ended and was reaped), -EPERM.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_process_kill(weir_process *process,
+                      int signo);
 
 /* ---- pool ------------------------------------------------------------------------------------ */
 

@@ -7,7 +7,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-const INCLUDES: [&str; 5] = ["stddef.h", "stdint.h", "sys/types.h", "sys/socket.h", "sys/uio.h"];
+const INCLUDES: [&str; 6] =
+    ["stddef.h", "stdint.h", "sys/types.h", "sys/socket.h", "sys/uio.h", "sys/resource.h"];
 
 /// The sections of the header, each a file of `src/abi`. What one declares, those behind it may use.
 #[rustfmt::skip]
@@ -30,6 +31,7 @@ const SECTIONS: &[&str] = &[
     "option",
     "address",
     "watch",
+    "process",
     "pool",
     "enter",
     "report",

@@ -58,6 +58,11 @@ pub struct weir_watch {
     _opaque: [u8; 0],
 }
 
+/// A child process. Made by weir_process_create().
+pub struct weir_process {
+    _opaque: [u8; 0],
+}
+
 /// Called when an operation completes: with 0 or a negative code, and the pointer given with it.
 pub type weir_callback = Option<unsafe extern "C-unwind" fn(status: c_int, user: *mut c_void)>;
 
@@ -173,6 +178,11 @@ pub(super) fn timer(pointer: *const weir_timer) -> Result<Token, Errno> {
 #[inline]
 pub(super) fn strand(pointer: *const weir_strand) -> Result<Token, Errno> {
     token(pointer, KIND_STRAND)
+}
+
+#[inline]
+pub(super) fn process(pointer: *const weir_process) -> Result<Token, Errno> {
+    token(pointer, kind::PROCESS)
 }
 
 #[inline]

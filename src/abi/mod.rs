@@ -23,6 +23,7 @@ pub mod memory;
 pub mod message;
 pub mod option;
 pub mod pool;
+pub mod process;
 pub mod record;
 pub mod report;
 pub mod signals;

@@ -1,6 +1,6 @@
 //! What every handle can do, whatever its kind.
 
-use super::{kind, signals};
+use super::{kind, process, signals};
 use crate::sched::descriptor::Descriptor;
 use crate::sched::frame::Caller;
 use crate::sched::hooks::{Hook, KIND_HOOK};
@@ -44,6 +44,11 @@ fn with<T>(token: Token, work: impl FnOnce(Held) -> Result<T, Errno>) -> Result<
             let (member, pending) = (locked.member(), locked.pending());
             work(Held { sched: locked.sched, member, pending })
         }
+        kind::PROCESS => {
+            let mut locked = process::lock(token)?;
+            let (member, pending) = (locked.member(), locked.body().pending());
+            work(Held { sched: locked.sched, member, pending })
+        }
         KIND_HOOK => {
             let locked = Hook::lock(token)?;
             let (member, pending) = (locked.member(), locked.pending());
@@ -66,6 +71,7 @@ pub fn close(caller: &Caller, token: Token) -> Result<(), Errno> {
         kind::SIGNALS => signals::close(caller, token)?,
         KIND_WATCH => Watch::lock(token)?.close(caller),
         KIND_STRAND => Strand::lock(token)?.close(),
+        kind::PROCESS => process::lock(token)?.close(caller),
         KIND_HOOK => Hook::lock(token)?.close(caller),
         _ => return Err(Errno::BADF),
     }
@@ -84,6 +90,7 @@ pub fn cancel(caller: &Caller, token: Token) -> Result<usize, Errno> {
         kind::SIGNALS => signals::cancel(caller, token)?,
         // What is posted to a strand can't be taken back.
         KIND_STRAND => Strand::lock(token).map(|_| 0)?,
+        kind::PROCESS => process::lock(token)?.cancel(caller),
         KIND_HOOK => Hook::lock(token)?.stop(caller),
         _ => return Err(Errno::BADF),
     })

@@ -11,6 +11,7 @@ pub mod handle;
 pub mod local;
 pub mod options;
 pub mod pooled;
+pub mod process;
 pub mod read_until;
 pub mod report;
 pub mod rights;
