@@ -109,6 +109,11 @@ typedef struct weir_acceptor weir_acceptor;
 typedef struct weir_context weir_context;
 
 /**
+ * A function that runs on a thread of the library's. Made by weir_job_start().
+ */
+typedef struct weir_job weir_job;
+
+/**
  * A strand. Made by weir_strand_create().
  */
 typedef struct weir_strand weir_strand;
@@ -133,6 +138,11 @@ typedef void (*weir_callback)(int status, void *user);
  * cancelled or failed half way still tells how far it came.
  */
 typedef void (*weir_io_callback)(int status, size_t bytes, void *user);
+
+/**
+ * Called when an operation completes that gives a number. `value` is 0 where `status` is negative.
+ */
+typedef void (*weir_value_callback)(int status, int value, void *user);
 
 /**
  * Called with an accepted connection. `peer` is a new stream of the acceptor's context that belongs to
@@ -1618,6 +1628,77 @@ int weir_address_format(const struct sockaddr *address,
                         socklen_t length,
                         char *text,
                         size_t capacity);
+
+/* ---- job ------------------------------------------------------------------------------------- */
+
+/**
+ * A function of the user's that may block. What it returns is the job's value.
+ */
+typedef int (*weir_job_function)(void *argument);
+
+/**
+ * Calls `function` on a thread of the library's, in which every signal is blocked, and then the callback in
+ * run, with status 0 and what the function returned. The threads belong to the process, start when they
+ * are needed, go when they are idle, and do nothing but jobs; their stacks have 1 MiB. A function that begins
+ * while as many run as weir_job_set_limit() allows waits for its turn. An exception that leaves it ends the
+ * process.
+ *
+ * `out` may be NULL: nobody then needs to close the job. Otherwise it receives a handle that stays until
+ * weir_job_close(), and is written before the callback can run.
+ *
+ * weir_context_destroy() cancels the jobs that have not started, waits for the functions that run, and gives
+ * WEIR_EBUSY when one of them calls it.
+ *
+ * Errors: WEIR_EBADF, WEIR_EINVAL (`function` is NULL), WEIR_ENOMEM, WEIR_ESHUTDOWN, -EAGAIN (there is no
+ * thread, and none can be started).
+ *
+ * Thread: any; never blocks.
+ */
+int weir_job_start(weir_context *context,
+                   weir_job_function function,
+                   void *argument,
+                   weir_job **out,
+                   weir_value_callback callback,
+                   void *user);
+
+/**
+ * Ends the handle. A function that has not started is cancelled; one that runs is not interrupted, and the
+ * callback comes after it has returned, though no longer through the strand that the job was bound to.
+ *
+ * Errors: WEIR_EBADF.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_job_close(weir_job *job);
+
+/**
+ * Takes the function back if it has not started: the job completes with WEIR_ECANCELED. `count`, which may
+ * be NULL, receives 1 then, and 0 where the function runs, which it goes on doing, or has returned.
+ *
+ * Errors: WEIR_EBADF.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_job_cancel(weir_job *job, size_t *count);
+
+/**
+ * The context that the job belongs to.
+ *
+ * Errors: WEIR_EBADF, WEIR_EINVAL (`out` is NULL).
+ *
+ * Thread: any; never blocks.
+ */
+int weir_job_context(weir_job *job, weir_context **out);
+
+/**
+ * How many threads of the process may run jobs at once: 1 to 1024; default 16. Functions that run are not
+ * interrupted by a smaller number; a larger one counts from the next job that is started.
+ *
+ * Errors: WEIR_EINVAL.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_job_set_limit(uint32_t threads);
 
 #ifdef __cplusplus
 }

@@ -36,6 +36,11 @@ pub struct weir_strand {
     _opaque: [u8; 0],
 }
 
+/// A function that runs on a thread of the library's. Made by weir_job_start().
+pub struct weir_job {
+    _opaque: [u8; 0],
+}
+
 /// Called when an operation completes: with 0 or a negative code, and the pointer given with it.
 pub type weir_callback = Option<unsafe extern "C-unwind" fn(status: c_int, user: *mut c_void)>;
 
@@ -43,6 +48,10 @@ pub type weir_callback = Option<unsafe extern "C-unwind" fn(status: c_int, user:
 /// cancelled or failed half way still tells how far it came.
 pub type weir_io_callback =
     Option<unsafe extern "C-unwind" fn(status: c_int, bytes: usize, user: *mut c_void)>;
+
+/// Called when an operation completes that gives a number. `value` is 0 where `status` is negative.
+pub type weir_value_callback =
+    Option<unsafe extern "C-unwind" fn(status: c_int, value: c_int, user: *mut c_void)>;
 
 /// Called with an accepted connection. `peer` is a new stream of the acceptor's context that belongs to
 /// the receiver, who closes it. `address` is the other side's address, valid during the call only.
@@ -131,6 +140,11 @@ pub(super) fn timer(pointer: *const weir_timer) -> Result<Token, Errno> {
 #[inline]
 pub(super) fn strand(pointer: *const weir_strand) -> Result<Token, Errno> {
     token(pointer, KIND_STRAND)
+}
+
+#[inline]
+pub(super) fn job(pointer: *const weir_job) -> Result<Token, Errno> {
+    token(pointer, kind::JOB)
 }
 
 /// A handle of any kind.

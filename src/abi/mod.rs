@@ -14,6 +14,7 @@ pub mod address;
 pub mod context;
 pub mod error;
 pub mod handle;
+pub mod job;
 pub mod option;
 pub mod record;
 pub mod strand;

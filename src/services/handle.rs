@@ -1,9 +1,11 @@
 //! What every handle can do, whatever its kind.
 
+use super::job::Job;
 use super::kind;
 use crate::sched::descriptor::Descriptor;
 use crate::sched::frame::Caller;
 use crate::sched::member::Member;
+use crate::sched::object::{Body, Object};
 use crate::sched::scheduler::Scheduler;
 use crate::sched::strand::{KIND_STRAND, Strand};
 use crate::sched::table::Token;
@@ -36,6 +38,11 @@ fn with<T>(token: Token, work: impl FnOnce(Held) -> Result<T, Errno>) -> Result<
             let (member, pending) = (locked.member(), locked.pending());
             work(Held { sched: locked.sched, member, pending })
         }
+        kind::JOB => {
+            let mut locked = Object::<Job>::lock(token)?;
+            let (member, pending) = (locked.member(), locked.body().pending());
+            work(Held { sched: locked.sched, member, pending })
+        }
         _ => Err(Errno::BADF),
     }
 }
@@ -46,6 +53,7 @@ pub fn close(caller: &Caller, token: Token) -> Result<(), Errno> {
         kind::STREAM | kind::ACCEPTOR => Descriptor::lock(token)?.close(caller),
         KIND_TIMER => Timer::lock(token)?.close(caller),
         KIND_STRAND => Strand::lock(token)?.close(),
+        kind::JOB => Object::<Job>::lock(token)?.close(caller),
         _ => return Err(Errno::BADF),
     }
     Ok(())
@@ -61,6 +69,7 @@ pub fn cancel(caller: &Caller, token: Token) -> Result<usize, Errno> {
         }
         // What is posted to a strand can't be taken back.
         KIND_STRAND => Strand::lock(token).map(|_| 0)?,
+        kind::JOB => Object::<Job>::lock(token)?.cancel(caller),
         _ => return Err(Errno::BADF),
     })
 }

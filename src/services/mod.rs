@@ -5,6 +5,7 @@
 
 pub mod acceptor;
 pub mod handle;
+pub mod job;
 pub mod options;
 pub mod stream;
 pub mod timer;

@@ -21,5 +21,6 @@ pub mod eventfd;
 pub mod fd;
 pub mod membarrier;
 pub mod socket;
+pub mod thread;
 pub mod timerfd;
 pub mod transfer;
