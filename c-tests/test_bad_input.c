@@ -7,7 +7,7 @@
 #endif
 
 /* ANY: every type but a context; a stream stands for them. */
-enum { NOTHING, CONTEXT, TIMER, STREAM, ACCEPTOR, STRAND, HANDLES, ANY };
+enum { NOTHING, CONTEXT, TIMER, STREAM, ACCEPTOR, STRAND, JOB, HANDLES, ANY };
 
 /* A context with one of everything. The stream is connected, the acceptor listens, the timer never expires. */
 struct fixture {
@@ -16,6 +16,7 @@ struct fixture {
     weir_stream *stream, *empty_stream;
     weir_acceptor *acceptor, *empty_acceptor;
     weir_strand *strand;
+    weir_job *job;
     int peer;
     struct where where;
 };
@@ -371,6 +372,46 @@ static int call_handle_tag(void *handle)
     return weir_handle_tag(handle, OUT(uint64_t));
 }
 
+static int nothing(void *argument)
+{
+    (void)argument;
+    return 0;
+}
+
+static void count_job(int status, int value, void *user)
+{
+    (void)status;
+    (void)value;
+    if (user)
+        atomic_fetch_add((atomic_int *)user, 1);
+}
+
+static int call_job_cancel(void *handle)
+{
+    return weir_job_cancel((weir_job *)handle, OUT(size_t));
+}
+
+static int call_job_close(void *handle)
+{
+    return weir_job_close((weir_job *)handle);
+}
+
+static int call_job_context(void *handle)
+{
+    return weir_job_context((weir_job *)handle, OUT(weir_context *));
+}
+
+static int call_job_set_limit(void *handle)
+{
+    (void)handle;
+    return weir_job_set_limit(16);
+}
+
+static int call_job_start(void *handle)
+{
+    return weir_job_start((weir_context *)handle, nothing, NULL, OUT(weir_job *), count_job, NULL);
+}
+
 static int call_strand_close(void *handle)
 {
     return weir_strand_close((weir_strand *)handle);
@@ -712,6 +753,11 @@ static const struct row table[] = {
     {"weir_handle_set_strand", ANY, call_handle_set_strand, 0, 0, GONE, false},
     {"weir_handle_set_tag", ANY, call_handle_set_tag, 0, 0, GONE, true},
     {"weir_handle_tag", ANY, call_handle_tag, 0, 0, GONE, false},
+    {"weir_job_cancel", JOB, call_job_cancel, 0, 0, GONE, true},
+    {"weir_job_close", JOB, call_job_close, 0, 0, GONE, true},
+    {"weir_job_context", JOB, call_job_context, 0, 0, GONE, false},
+    {"weir_job_set_limit", NOTHING, call_job_set_limit, 0, 0, 0, false},
+    {"weir_job_start", CONTEXT, call_job_start, 0, 0, WEIR_ESHUTDOWN, false},
     {"weir_strand_close", STRAND, call_strand_close, 0, 0, GONE, true},
     {"weir_strand_context", STRAND, call_strand_context, 0, 0, GONE, false},
     {"weir_strand_create", CONTEXT, call_strand_create, 0, 0, WEIR_ESHUTDOWN, false},
@@ -782,13 +828,18 @@ static void make(struct fixture *fixture)
     fixture->acceptor = new_listener(fixture->context, AF_INET, 4, &fixture->where);
     fixture->empty_acceptor = new_acceptor(fixture->context);
     CHECK_OK(weir_strand_create(fixture->context, &fixture->strand));
+    atomic_int ended = 0;
+    CHECK_OK(weir_job_start(fixture->context, nothing, NULL, &fixture->job, count_job, &ended));
+    RUN_UNTIL(fixture->context, atomic_load(&ended) == 1);
+    if (weir_context_stopped(fixture->context) == 1)
+        CHECK_OK(weir_context_restart(fixture->context));
     target = fixture->where;
 }
 
 static void *handle_of(const struct fixture *fixture, int kind)
 {
     void *handles[HANDLES] = {NULL,           fixture->context,  fixture->timer,
-                              fixture->stream, fixture->acceptor, fixture->strand};
+                              fixture->stream, fixture->acceptor, fixture->strand, fixture->job};
     return handles[kind == ANY ? STREAM : kind];
 }
 
@@ -858,6 +909,7 @@ TEST(bad_handles_are_ebadf_in_every_function)
     CHECK_OK(weir_stream_close(dead.stream));
     CHECK_OK(weir_acceptor_close(dead.acceptor));
     CHECK_OK(weir_strand_close(dead.strand));
+    CHECK_OK(weir_job_close(dead.job));
     unmake(&dead);
     make(&live); /* which has the slots of the dead ones now, or some of them */
     EACH_ROW(row) {
@@ -955,6 +1007,15 @@ static void handle_arguments(struct fixture *f)
     CHECK_OK(weir_context_destroy(other));
     EXPECT(handle_set_strand, WEIR_EBADF, s, foreign);
     EXPECT(strand_context, WEIR_EINVAL, f->strand, NULL);
+}
+
+static void job_arguments(struct fixture *f)
+{
+    EXPECT(job_start, WEIR_EINVAL, f->context, NULL, NULL, OUT(weir_job *), count_job, NULL);
+    EXPECT(job_context, WEIR_EINVAL, f->job, NULL);
+    EXPECT(job_set_limit, WEIR_EINVAL, 0);
+    EXPECT(job_set_limit, WEIR_EINVAL, 1025);
+    EXPECT(job_set_limit, WEIR_EINVAL, UINT32_MAX);
 }
 
 static void timer_arguments(struct fixture *f)
@@ -1184,6 +1245,7 @@ TEST(bad_arguments_give_their_errors_in_every_function)
     make(&fixture);
     context_arguments(&fixture);
     handle_arguments(&fixture);
+    job_arguments(&fixture);
     timer_arguments(&fixture);
     stream_arguments(&fixture);
     transfer_arguments(&fixture);
