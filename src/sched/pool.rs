@@ -59,7 +59,7 @@ impl Pool {
         state.queue.push_back(task);
         // A thread that was woken counts as idle until it has taken its entry.
         if state.queue.len() > state.idle && state.threads < state.limit {
-            match thread::start(self.stack, self.main, ptr::null_mut()) {
+            match thread::start(self.stack, self.main) {
                 Ok(()) => state.threads += 1,
                 Err(error) if state.threads == 0 => {
                     state.queue.pop_back();

@@ -6,12 +6,12 @@ use libc::c_void;
 use std::mem::MaybeUninit;
 use std::ptr;
 
-/// What a thread runs.
+/// What a thread runs; its argument is NULL.
 pub type Main = extern "C" fn(*mut c_void) -> *mut c_void;
 
 /// Starts a detached thread with a stack of that size, in which every signal is blocked: the program's
 /// handlers run in its own threads. EAGAIN: no more threads.
-pub fn start(stack: usize, main: Main, argument: *mut c_void) -> Result<(), Errno> {
+pub fn start(stack: usize, main: Main) -> Result<(), Errno> {
     let mut attributes = MaybeUninit::<libc::pthread_attr_t>::uninit();
     let mut all = MaybeUninit::<libc::sigset_t>::uninit();
     let mut before = MaybeUninit::<libc::sigset_t>::uninit();
@@ -27,7 +27,8 @@ pub fn start(stack: usize, main: Main, argument: *mut c_void) -> Result<(), Errn
         libc::pthread_attr_setstacksize(attributes.as_mut_ptr(), stack);
         libc::sigfillset(all.as_mut_ptr());
         libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr());
-        let answer = libc::pthread_create(thread.as_mut_ptr(), attributes.as_ptr(), main, argument);
+        let answer =
+            libc::pthread_create(thread.as_mut_ptr(), attributes.as_ptr(), main, ptr::null_mut());
         libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), ptr::null_mut());
         libc::pthread_attr_destroy(attributes.as_mut_ptr());
         answer
