@@ -94,7 +94,7 @@ unsafe impl Entry for Scheduler {
 }
 
 /// A context that can't go away while this is held: the calling thread is inside its run, or it is
-/// pinned. Pins are held for the length of one call, never while user code runs.
+/// pinned. Pins are held for the length of one call, or of a job's function, never while a callback runs.
 pub struct Pinned {
     sched: &'static Scheduler,
     counted: bool,
