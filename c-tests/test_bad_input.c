@@ -9,13 +9,14 @@
 #endif
 
 /* ANY: every type but a context; a stream stands for them. */
-enum { NOTHING, CONTEXT, TIMER, STREAM, ACCEPTOR, STRAND, HOOK, SIGNALS, DATAGRAM, WATCH, PROCESS, HANDLES, ANY };
+enum { NOTHING, CONTEXT, TIMER, STREAM, ACCEPTOR, STRAND, HOOK, SIGNALS, DATAGRAM, WATCH, PROCESS, JOB, HANDLES, ANY };
 
 /* A context with one of everything. The stream is connected, the acceptor listens, the timer never expires, the
  * datagram socket is its own peer. */
 struct fixture {
     weir_context *context;
     weir_timer *timer;
+    weir_job *job;
     weir_watch *watch;
     weir_stream *stream, *empty_stream;
     weir_acceptor *acceptor, *empty_acceptor;
@@ -651,6 +652,46 @@ static int call_signals_wait(void *handle)
     return weir_signals_wait((weir_signals *)handle, expected_value, NULL);
 }
 
+static int nothing(void *argument)
+{
+    (void)argument;
+    return 0;
+}
+
+static void count_job(int status, int value, void *user)
+{
+    (void)status;
+    (void)value;
+    if (user)
+        atomic_fetch_add((atomic_int *)user, 1);
+}
+
+static int call_job_cancel(void *handle)
+{
+    return weir_job_cancel((weir_job *)handle, OUT(size_t));
+}
+
+static int call_job_close(void *handle)
+{
+    return weir_job_close((weir_job *)handle);
+}
+
+static int call_job_context(void *handle)
+{
+    return weir_job_context((weir_job *)handle, OUT(weir_context *));
+}
+
+static int call_job_set_limit(void *handle)
+{
+    (void)handle;
+    return weir_job_set_limit(16);
+}
+
+static int call_job_start(void *handle)
+{
+    return weir_job_start((weir_context *)handle, nothing, NULL, OUT(weir_job *), count_job, NULL);
+}
+
 static int call_strand_close(void *handle)
 {
     return weir_strand_close((weir_strand *)handle);
@@ -1265,6 +1306,11 @@ static const struct row table[] = {
     {"weir_hook_create", CONTEXT, call_hook_create, 0, 0, WEIR_ESHUTDOWN, false},
     {"weir_hook_start", HOOK, call_hook_start, 0, 0, GONE, false},
     {"weir_hook_stop", HOOK, call_hook_stop, 0, 0, GONE, true},
+    {"weir_job_cancel", JOB, call_job_cancel, 0, 0, GONE, true},
+    {"weir_job_close", JOB, call_job_close, 0, 0, GONE, true},
+    {"weir_job_context", JOB, call_job_context, 0, 0, GONE, false},
+    {"weir_job_set_limit", NOTHING, call_job_set_limit, 0, 0, 0, false},
+    {"weir_job_start", CONTEXT, call_job_start, 0, 0, WEIR_ESHUTDOWN, false},
     {"weir_process_cancel", PROCESS, call_process_cancel, 0, 0, GONE, true},
     {"weir_process_close", PROCESS, call_process_close, 0, 0, GONE, true},
     {"weir_process_context", PROCESS, call_process_context, 0, 0, GONE, false},
@@ -1396,6 +1442,11 @@ static void make(struct fixture *fixture)
     CHECK_OK(weir_signals_create(fixture->context, &fixture->signals));
     CHECK_OK(weir_signals_add(fixture->signals, SIGUSR2, 0)); /* which the row of remove takes out */
     CHECK_OK(weir_watch_create(fixture->context, fixture->peer, &fixture->watch));
+    atomic_int ended = 0;
+    CHECK_OK(weir_job_start(fixture->context, nothing, NULL, &fixture->job, count_job, &ended));
+    RUN_UNTIL(fixture->context, atomic_load(&ended) == 1);
+    if (weir_context_stopped(fixture->context) == 1)
+        CHECK_OK(weir_context_restart(fixture->context));
     if (child == 0)
         child = child_that_waits();
     CHECK_OK(weir_process_create(fixture->context, child, &fixture->process));
@@ -1417,7 +1468,8 @@ static void *handle_of(const struct fixture *fixture, int kind)
                               fixture->signals,
                               fixture->datagram,
                               fixture->watch,
-                              fixture->process};
+                              fixture->process,
+                              fixture->job};
     return handles[kind == ANY ? STREAM : kind];
 }
 
@@ -1492,6 +1544,7 @@ TEST(bad_handles_are_ebadf_in_every_function)
     CHECK_OK(weir_datagram_close(dead.datagram));
     CHECK_OK(weir_watch_close(dead.watch));
     CHECK_OK(weir_process_close(dead.process));
+    CHECK_OK(weir_job_close(dead.job));
     unmake(&dead);
     make(&live); /* which has the slots of the dead ones now, or some of them */
     EACH_ROW(row) {
@@ -1640,6 +1693,15 @@ static void signals_arguments(struct fixture *f)
     EXPECT(signals_add, WEIR_EINVAL, s, SIGHUP, WEIR_SIGNALS_ANY_FLAGS | WEIR_SIGNALS_CHAIN);
     EXPECT(signals_add, -EEXIST, s, SIGUSR2, WEIR_SIGNALS_CHAIN);
     EXPECT(signals_remove, -ENOENT, s, SIGHUP);
+}
+
+static void job_arguments(struct fixture *f)
+{
+    EXPECT(job_start, WEIR_EINVAL, f->context, NULL, NULL, OUT(weir_job *), count_job, NULL);
+    EXPECT(job_context, WEIR_EINVAL, f->job, NULL);
+    EXPECT(job_set_limit, WEIR_EINVAL, 0);
+    EXPECT(job_set_limit, WEIR_EINVAL, 1025);
+    EXPECT(job_set_limit, WEIR_EINVAL, UINT32_MAX);
 }
 
 static void timer_arguments(struct fixture *f)
@@ -2103,6 +2165,7 @@ TEST(bad_arguments_give_their_errors_in_every_function)
     make(&fixture);
     context_arguments(&fixture);
     handle_arguments(&fixture);
+    job_arguments(&fixture);
     signals_arguments(&fixture);
     timer_arguments(&fixture);
     stream_arguments(&fixture);

@@ -124,6 +124,11 @@ typedef struct weir_datagram weir_datagram;
 typedef struct weir_hook weir_hook;
 
 /**
+ * A function that runs on a thread of the library's. Made by weir_job_start().
+ */
+typedef struct weir_job weir_job;
+
+/**
  * A child process. Made by weir_process_create().
  */
 typedef struct weir_process weir_process;
@@ -3088,6 +3093,77 @@ int weir_process_usage(weir_process *process,
  */
 int weir_process_kill(weir_process *process,
                       int signo);
+
+/* ---- job ------------------------------------------------------------------------------------- */
+
+/**
+ * A function of the user's that may block. What it returns is the job's value.
+ */
+typedef int (*weir_job_function)(void *argument);
+
+/**
+ * Calls `function` on a thread of the library's, in which every signal is blocked, and then the callback in
+ * run, with status 0 and what the function returned. The threads belong to the process, start when they
+ * are needed, go when they are idle, and do nothing but jobs; their stacks have 1 MiB. A function that begins
+ * while as many run as weir_job_set_limit() allows waits for its turn. An exception that leaves it ends the
+ * process.
+ *
+ * `out` may be NULL: nobody then needs to close the job. Otherwise it receives a handle that stays until
+ * weir_job_close(), and is written before the callback can run.
+ *
+ * weir_context_destroy() cancels the jobs that have not started, waits for the functions that run, and gives
+ * WEIR_EBUSY when one of them calls it.
+ *
+ * Errors: WEIR_EBADF, WEIR_EINVAL (`function` is NULL), WEIR_ENOMEM, WEIR_ESHUTDOWN, -EAGAIN (there is no
+ * thread, and none can be started).
+ *
+ * Thread: any; never blocks.
+ */
+int weir_job_start(weir_context *context,
+                   weir_job_function function,
+                   void *argument,
+                   weir_job **out,
+                   weir_value_callback callback,
+                   void *user);
+
+/**
+ * Ends the handle. A function that has not started is cancelled; one that runs is not interrupted, and the
+ * callback comes after it has returned, though no longer through the strand that the job was bound to.
+ *
+ * Errors: WEIR_EBADF.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_job_close(weir_job *job);
+
+/**
+ * Takes the function back if it has not started: the job completes with WEIR_ECANCELED. `count`, which may
+ * be NULL, receives 1 then, and 0 where the function runs, which it goes on doing, or has returned.
+ *
+ * Errors: WEIR_EBADF.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_job_cancel(weir_job *job, size_t *count);
+
+/**
+ * The context that the job belongs to.
+ *
+ * Errors: WEIR_EBADF, WEIR_EINVAL (`out` is NULL).
+ *
+ * Thread: any; never blocks.
+ */
+int weir_job_context(weir_job *job, weir_context **out);
+
+/**
+ * How many threads of the process may run jobs at once: 1 to 1024; default 16. Functions that run are not
+ * interrupted by a smaller number; a larger one counts from the next job that is started.
+ *
+ * Errors: WEIR_EINVAL.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_job_set_limit(uint32_t threads);
 
 /* ---- pool ------------------------------------------------------------------------------------ */
 

@@ -32,6 +32,7 @@ const SECTIONS: &[&str] = &[
     "address",
     "watch",
     "process",
+    "job",
     "pool",
     "enter",
     "report",

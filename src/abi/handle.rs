@@ -63,6 +63,11 @@ pub struct weir_process {
     _opaque: [u8; 0],
 }
 
+/// A function that runs on a thread of the library's. Made by weir_job_start().
+pub struct weir_job {
+    _opaque: [u8; 0],
+}
+
 /// Called when an operation completes: with 0 or a negative code, and the pointer given with it.
 pub type weir_callback = Option<unsafe extern "C-unwind" fn(status: c_int, user: *mut c_void)>;
 
@@ -198,6 +203,11 @@ pub(super) fn signals(pointer: *const weir_signals) -> Result<Token, Errno> {
 #[inline]
 pub(super) fn watch(pointer: *const weir_watch) -> Result<Token, Errno> {
     token(pointer, KIND_WATCH)
+}
+
+#[inline]
+pub(super) fn job(pointer: *const weir_job) -> Result<Token, Errno> {
+    token(pointer, kind::JOB)
 }
 
 /// A handle of any kind.

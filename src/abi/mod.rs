@@ -18,6 +18,7 @@ pub mod enter;
 pub mod error;
 pub mod handle;
 pub mod hook;
+pub mod job;
 pub mod local;
 pub mod memory;
 pub mod message;

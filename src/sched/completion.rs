@@ -25,6 +25,8 @@ pub type StatusFn = unsafe extern "C-unwind" fn(c_int, *mut c_void);
 pub type IoFn = unsafe extern "C-unwind" fn(c_int, usize, *mut c_void);
 /// `weir_value_callback`.
 pub type ValueFn = unsafe extern "C-unwind" fn(c_int, c_int, *mut c_void);
+/// `weir_job_function`.
+pub type JobFn = unsafe extern "C-unwind" fn(*mut c_void) -> c_int;
 /// A function that receives a pointer to a result, which it owns from then on.
 pub type ResultFn = unsafe extern "C-unwind" fn(c_int, *mut c_void, *mut c_void);
 /// `weir_accept_callback`, with the peer's handle as an opaque pointer.
@@ -300,6 +302,12 @@ fn deliver_record(frame: &Frame, kind: u32, what: Delivery, user: *mut c_void) -
 /// A pointer or a handle that travelled as a number.
 fn as_pointer(value: u64) -> *mut c_void {
     ptr::with_exposed_provenance_mut(usize::try_from(value).unwrap_or(0))
+}
+
+/// Calls the function of a job, on a thread of the pool.
+pub fn call_job(function: JobFn, argument: *mut c_void) -> c_int {
+    // SAFETY: as in `deliver_status`.
+    unsafe { function(argument) }
 }
 
 /// Calls a function at once, on behalf of `dispatch`, inside whatever callback is running.

@@ -20,6 +20,7 @@ pub mod member;
 mod near_heap;
 pub mod object;
 pub mod op;
+pub mod pool;
 pub mod reactor;
 pub mod ready;
 pub mod retry;

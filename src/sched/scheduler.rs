@@ -14,14 +14,14 @@ use super::op::{Op, OpQueue};
 use super::reactor::Reactor;
 use super::run_queue::{Counts, Limit, RunQueue, Stay, Step};
 use super::stats;
-use super::sync::{AtomicBool, AtomicI64, AtomicUsize, Ordering, yield_now};
+use super::sync::{AtomicBool, AtomicI64, AtomicUsize, Ordering, nap, yield_now};
 use super::table::{Entry, Head, Table, Token};
 use super::timers::{Host, Timers};
 use crate::sys::clock;
 use crate::sys::epoll::Timeout;
 use crate::sys::errno::Errno;
 use libc::c_void;
-use std::cell::UnsafeCell;
+use std::cell::{Cell, UnsafeCell};
 use std::os::fd::RawFd;
 use std::ptr::{self, NonNull};
 use std::time::{Duration, Instant};
@@ -133,7 +133,7 @@ unsafe impl Entry for Scheduler {
 }
 
 /// A context that can't go away while this is held: the calling thread is inside its run, or it is
-/// pinned. Pins are held for the length of one call, never while user code runs.
+/// pinned. Pins are held for the length of one call, or of a job's function, never while a callback runs.
 pub struct Pinned {
     sched: &'static Scheduler,
     counted: bool,
@@ -737,7 +737,7 @@ impl Scheduler {
         report: impl FnOnce(&Scheduler),
     ) -> Result<(), Errno> {
         let sched = *pinned;
-        if sched.runs_here(caller) {
+        if sched.runs_here(caller) || JobMark::is_of(sched) {
             return Err(Errno::BUSY);
         }
         if sched.closing.swap(true, Ordering::SeqCst) {
@@ -746,8 +746,11 @@ impl Scheduler {
         sched.run_queue.end(|| sched.reactor().interrupt());
         // Calls that were let in before `closing` was set may still begin operations: wait for them.
         let own = usize::from(pinned.counted);
+        // So do the functions of jobs, which may take long.
+        let mut rounds = 0;
         while sched.pins.load(Ordering::SeqCst) > own {
-            yield_now();
+            rounds += 1;
+            if rounds < 1000 { yield_now() } else { nap() }
         }
         sched.members.set_open(false);
         {
@@ -790,6 +793,31 @@ impl Scheduler {
                 unsafe { Op::run(op, frame) };
             }
         }
+    }
+}
+
+thread_local! {
+    static JOB_OF: Cell<*const Scheduler> = const { Cell::new(ptr::null()) };
+}
+
+/// While it is held this thread runs the function of a job, for which the context's destruction waits.
+pub struct JobMark;
+
+impl JobMark {
+    /// Marks this thread.
+    pub fn new(sched: &Scheduler) -> Self {
+        JOB_OF.set(sched);
+        JobMark
+    }
+
+    fn is_of(sched: &Scheduler) -> bool {
+        ptr::eq(JOB_OF.get(), sched)
+    }
+}
+
+impl Drop for JobMark {
+    fn drop(&mut self) {
+        JOB_OF.set(ptr::null());
     }
 }
 

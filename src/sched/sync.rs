@@ -32,6 +32,11 @@ mod native {
         std::thread::yield_now();
     }
 
+    /// Lets others have this core for a millisecond.
+    pub fn nap() {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+
     /// The cheap half of an asymmetric pair of fences: free at run time. A store before it and a load
     /// after it are ordered against the same two around [`heavy_fence`] in another thread.
     #[inline]
@@ -73,6 +78,11 @@ mod modelled {
     /// Lets another thread of the model run.
     pub fn yield_now() {
         loom::thread::yield_now();
+    }
+
+    /// As [`yield_now`].
+    pub fn nap() {
+        yield_now();
     }
 
     /// A model pays the full price on both sides: the pair promises no more than two SeqCst fences.

@@ -1,11 +1,12 @@
 //! What every handle can do, whatever its kind.
 
+use super::job::Job;
 use super::{kind, process, signals};
 use crate::sched::descriptor::Descriptor;
 use crate::sched::frame::Caller;
 use crate::sched::hooks::{Hook, KIND_HOOK};
 use crate::sched::member::Member;
-use crate::sched::object::Body;
+use crate::sched::object::{Body, Object};
 use crate::sched::scheduler::Scheduler;
 use crate::sched::strand::{KIND_STRAND, Strand};
 use crate::sched::table::Token;
@@ -59,6 +60,11 @@ fn with<T>(token: Token, work: impl FnOnce(Held) -> Result<T, Errno>) -> Result<
             let (member, pending) = (locked.member(), locked.pending());
             work(Held { sched: locked.sched, member, pending })
         }
+        kind::JOB => {
+            let mut locked = Object::<Job>::lock(token)?;
+            let (member, pending) = (locked.member(), locked.body().pending());
+            work(Held { sched: locked.sched, member, pending })
+        }
         _ => Err(Errno::BADF),
     }
 }
@@ -69,6 +75,7 @@ pub fn close(caller: &Caller, token: Token) -> Result<(), Errno> {
         kind::STREAM | kind::ACCEPTOR | kind::DATAGRAM => Descriptor::lock(token)?.close(caller),
         KIND_TIMER => Timer::lock(token)?.close(caller),
         kind::SIGNALS => signals::close(caller, token)?,
+        kind::JOB => Object::<Job>::lock(token)?.close(caller),
         KIND_WATCH => Watch::lock(token)?.close(caller),
         KIND_STRAND => Strand::lock(token)?.close(),
         kind::PROCESS => process::lock(token)?.close(caller),
@@ -82,6 +89,7 @@ pub fn close(caller: &Caller, token: Token) -> Result<(), Errno> {
 pub fn cancel(caller: &Caller, token: Token) -> Result<usize, Errno> {
     Ok(match token.kind() {
         kind::STREAM | kind::ACCEPTOR | kind::DATAGRAM => Descriptor::lock(token)?.cancel(caller),
+        kind::JOB => Object::<Job>::lock(token)?.cancel(caller),
         KIND_TIMER => {
             let mut timer = Timer::lock(token)?;
             timer.cancel_waits(caller, usize::MAX) + timer.stop(caller)

@@ -8,6 +8,7 @@ pub mod connect_list;
 pub mod datagram;
 pub mod fork;
 pub mod handle;
+pub mod job;
 pub mod local;
 pub mod options;
 pub mod pooled;

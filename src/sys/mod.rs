@@ -34,5 +34,6 @@ pub mod search;
 pub mod sendfile;
 pub mod signal;
 pub mod socket;
+pub mod thread;
 pub mod timerfd;
 pub mod transfer;
