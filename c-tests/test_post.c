@@ -816,4 +816,56 @@ TEST(a_chain_of_a_million_completions_without_inline_does_not_recurse)
     run_read_chain(new_context_with(WEIR_CONTEXT_NO_INLINE, 0), true);
 }
 
+/* ---- many at once: more than one block of calls */
+
+enum { MANY = 1000 };
+static struct crowd {
+    weir_context *context;
+    int ran, cancelled;
+} crowd;
+
+static void run_many(int status, void *user)
+{
+    CHECK_EQ((int)(intptr_t)user, crowd.ran + crowd.cancelled);
+    if (status == WEIR_ECANCELED) {
+        crowd.cancelled++;
+        return;
+    }
+    CHECK_EQ(status, 0);
+    if (++crowd.ran == MANY / 2)
+        CHECK_OK(weir_context_stop(crowd.context));
+}
+
+static void post_many(int status, void *user)
+{
+    (void)user;
+    CHECK_EQ(status, 0);
+    for (int i = 0; i < MANY; i++)
+        CHECK_OK(weir_context_post(crowd.context, run_many, (void *)(intptr_t)i));
+}
+
+static void stop_amid_many(bool inside)
+{
+    CHECK_OK(weir_context_create(NULL, &crowd.context));
+    if (inside)
+        CHECK_OK(weir_context_post(crowd.context, post_many, NULL));
+    else
+        post_many(0, NULL);
+    CHECK_OK(weir_context_run(crowd.context, NULL));
+    CHECK_EQ(crowd.ran, MANY / 2);
+    CHECK_OK(weir_context_destroy(crowd.context));
+    CHECK_EQ(crowd.ran, MANY / 2);
+    CHECK_EQ(crowd.cancelled, MANY / 2);
+}
+
+TEST(a_stop_amid_many_posts_from_outside_loses_none)
+{
+    stop_amid_many(false);
+}
+
+TEST(a_stop_amid_many_posts_from_inside_loses_none)
+{
+    stop_amid_many(true);
+}
+
 TEST_MAIN()

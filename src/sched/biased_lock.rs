@@ -100,6 +100,24 @@ impl<T> BiasedLock<T> {
     }
 }
 
+impl<T> BiasedLock<T> {
+    /// Does something quick with the data if the lock is biased to this thread.
+    #[inline(always)]
+    pub fn with_bias<R>(&self, bias: &Bias, work: impl FnOnce(&mut T) -> R) -> Option<R> {
+        if !ptr::eq(self.owner.load(Ordering::Relaxed), bias) {
+            return None;
+        }
+        // As in `lock_as`.
+        bias.busy.store(true, Ordering::Relaxed);
+        light_fence();
+        let owns = ptr::eq(self.owner.load(Ordering::Relaxed), bias);
+        // SAFETY: while the flag is up and the bias stands, nobody else goes on.
+        let result = owns.then(|| work(unsafe { &mut *self.data.get() }));
+        bias.busy.store(false, Ordering::Release);
+        result
+    }
+}
+
 impl<'a, T> Guard<'a, T> {
     /// Biases the lock to a thread, which must end the bias before the flag goes.
     #[inline]

@@ -1,4 +1,5 @@
-//! Pooled ops that call a function with a status: posts and waits of timers.
+//! Pooled ops that call a function with a status: waits of timers, posts through strands, and those that
+//! complete with a record. (Other posts travel in a [`super::batch`].)
 //!
 //! The nodes are shared by all contexts and never returned to the system. Each thread keeps a few and
 //! trades them by the batch with the others, under a lock that is taken once in 128 posts: so a thread
@@ -45,7 +46,9 @@ struct AtEnd;
 
 impl Drop for AtEnd {
     fn drop(&mut self) {
-        Caller::current().calls().give_all_back();
+        let caller = Caller::current();
+        caller.calls().give_all_back();
+        caller.batches().give_all_back();
     }
 }
 

@@ -5,6 +5,7 @@
 //! loop merges both once per handler.
 #![allow(unsafe_code, reason = "frames live on the stacks of the run functions below the caller")]
 
+use super::batch;
 use super::budget::Budget;
 use super::call::{Cache, give_back_at_end};
 use super::completion::Sink;
@@ -22,10 +23,13 @@ use std::ptr::{self, NonNull};
 struct Thread {
     top: Cell<*const Frame>,
     calls: Cache,
+    batches: batch::Cache,
 }
 
 thread_local! {
-    static THREAD: Thread = const { Thread { top: Cell::new(ptr::null()), calls: Cache::new() } };
+    static THREAD: Thread = const {
+        Thread { top: Cell::new(ptr::null()), calls: Cache::new(), batches: batch::Cache::new() }
+    };
 }
 
 /// The handle that a callback is about.
@@ -50,6 +54,8 @@ pub struct Frame {
     thread: *const Thread,
     /// Posted by the current handler.
     pub private: OpQueue,
+    /// The calls at its end.
+    pub streak: batch::Streak,
     /// Completed at once; served right after the current callback.
     pub inline: OpQueue,
     /// Work in the private and inline queues that is not counted yet: nobody else can end it before it
@@ -91,6 +97,7 @@ impl Frame {
             below: Cell::new(ptr::null()),
             thread: THREAD.with(ptr::from_ref),
             private: OpQueue::new(),
+            streak: batch::Streak::new(),
             inline: OpQueue::new(),
             work: Cell::new(0),
             finished: Cell::new(0),
@@ -175,6 +182,12 @@ impl Caller {
     #[inline]
     pub fn calls(&self) -> &Cache {
         &self.thread().calls
+    }
+
+    /// The thread's empty batches.
+    #[inline]
+    pub fn batches(&self) -> &batch::Cache {
+        &self.thread().batches
     }
 
     /// The innermost frame, if it is of this context. (Not one further out: what it queues privately

@@ -1,123 +1,167 @@
-//! Ops posted by threads outside run: a stack that many push to and the run queue takes whole.
+//! What threads outside run have posted: a queue that many add to and the run queue takes whole.
 //!
-//! One compare-and-swap a post, no lock. There is no pop, only "take all", so that a node can't be
-//! taken, reused and put back under a waiting compare (ABA). The push that finds it empty is told so:
-//! its thread alone wakes a sleeper, those after it ride along.
+//! A spin lock guards it, held for some ten instructions: one atomic exchange a post, where a lock-free stack
+//! has one too, but needs a node for each and a walk to turn it round; functions come many to a block instead.
+//! The post that finds it empty is told so: its thread alone wakes a sleeper, those after it ride along.
 //!
-//! The upper 16 bits of the word are the *tag* of the context that has the slot now. A post compares it
-//! in the same step, so it needs no hold on the context: once that has ended, the push fails.
-#![allow(unsafe_code, reason = "a lock-free stack of intrusive ops")]
+//! The *tag* says which context has the slot now. A post compares it under the lock, so it needs no hold on
+//! the context: once that has ended, the post is refused.
 
+use super::batch::{self, Call, Streak};
+use super::frame::Caller;
 use super::op::{Op, OpQueue};
-use super::sync::{AtomicU64, Ordering};
-use std::ptr::{self, NonNull};
+use super::spin_lock::{Guard, SpinLock};
+use super::sync::{AtomicBool, Ordering};
+use crate::sys::errno::Errno;
+use std::ptr::NonNull;
 
 #[cfg(all(test, loom))]
 mod models;
-
-const TAG_SHIFT: u32 = 48;
-const POINTER: u64 = (1 << TAG_SHIFT) - 1;
 
 /// Which context an inbox belongs to.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Tag(u64);
 
 impl Tag {
-    /// Nobody's: every push fails.
+    /// Nobody's: every post is refused.
     const CLOSED: Tag = Tag(0);
 
-    /// The tag of a generation of the slot. It comes again after 2^15 others; a thread would have to
-    /// stand still between two instructions for as many lives of the slot.
+    /// The tag of a generation of the slot.
     #[inline]
     pub fn of_generation(generation: u32) -> Self {
-        Tag(u64::from(generation & 0x7fff | 0x8000) << TAG_SHIFT)
+        Tag(u64::from(generation) + 1)
     }
 }
 
-/// The stack of posted ops.
-pub struct Inbox {
-    word: AtomicU64,
+/// What the lock guards.
+struct Posted {
+    tag: Tag,
+    queue: OpQueue,
+    streak: Streak,
+    /// Those that are not counted as work yet.
+    uncounted: i64,
 }
 
-fn pointer(word: u64) -> *mut Op {
-    ptr::with_exposed_provenance_mut(usize::try_from(word & POINTER).unwrap_or(0))
+/// The queue of posted ops and calls. On cache lines of its own: posters write to it while a run function
+/// writes to what is beside it.
+#[repr(align(128))]
+pub struct Inbox {
+    posted: SpinLock<Posted>,
+    /// Something is posted. Written under the lock; without it a look that may come late.
+    used: AtomicBool,
 }
 
 impl Inbox {
     /// A closed inbox.
-    #[allow(clippy::missing_const_for_fn, reason = "loom's atomics have no const constructor")]
     pub fn new() -> Self {
-        Inbox { word: AtomicU64::new(Tag::CLOSED.0) }
+        Inbox {
+            posted: SpinLock::new(Posted {
+                tag: Tag::CLOSED,
+                queue: OpQueue::new(),
+                streak: Streak::new(),
+                uncounted: 0,
+            }),
+            used: AtomicBool::new(false),
+        }
     }
 
     /// Opens it for a context.
     pub fn open(&self, tag: Tag) {
-        self.word.store(tag.0, Ordering::SeqCst);
+        self.posted.lock().tag = tag;
     }
 
-    /// Takes posts no longer; moves those it has to `queue` and returns their number.
+    /// Takes posts no longer; moves those it has to `queue`. Returns as [`Inbox::drain_into`].
     pub fn close(&self, queue: &OpQueue) -> i64 {
-        Self::deliver(self.word.swap(Tag::CLOSED.0, Ordering::SeqCst), queue)
+        let mut posted = self.posted.lock();
+        posted.tag = Tag::CLOSED;
+        self.take_all(&mut posted, queue)
     }
 
     /// Adds an op; `Some(true)` when the inbox was empty before, `None` when it is not the tag's. With no
-    /// tag it is whoever's it is now: the caller holds the context.
+    /// tag it is whoever's it is now, and counted as work already: the caller holds the context.
     ///
-    /// SeqCst: the poster then reads whether anyone sleeps, the sleeper first says so and then reads
-    /// the inbox. With less, both could read the old value, and the op would wait for ever.
+    /// The poster then reads whether anyone sleeps; the sleeper first says so and then takes the lock to
+    /// look at the inbox. Whichever of the two has the lock later sees what the other did.
     #[inline]
     pub fn push(&self, op: NonNull<Op>, tag: Option<Tag>) -> Option<bool> {
-        let mut word = self.word.load(Ordering::Relaxed);
-        loop {
-            let now = word & !POINTER;
-            if tag.is_some_and(|tag| tag.0 != now) || now == Tag::CLOSED.0 {
-                return None;
-            }
-            // SAFETY: the poster owns the op until the exchange below publishes it.
-            unsafe { op.as_ref() }.set_next(pointer(word));
-            let next = now | op.as_ptr().expose_provenance() as u64;
-            let order = if cfg!(weir_mutant_inbox) { Ordering::Relaxed } else { Ordering::SeqCst };
-            match self.word.compare_exchange_weak(word, next, order, Ordering::Relaxed) {
-                Ok(_) => return Some(word & POINTER == 0),
-                Err(changed) => word = changed,
-            }
+        let mut posted = self.posted.lock();
+        if tag.is_some_and(|tag| tag != posted.tag) || posted.tag == Tag::CLOSED {
+            return None;
         }
+        let first = self.is_first(&posted);
+        posted.queue.push(op);
+        posted.uncounted += i64::from(tag.is_some());
+        Some(first)
     }
 
-    /// True when nothing is posted. SeqCst, see [`Inbox::push`].
+    /// Adds a call where one more fits into the last batch: then it is not the first.
+    #[inline(always)]
+    pub fn append_call(&self, call: Call, tag: Tag) -> bool {
+        let mut posted = self.posted.lock();
+        let added = posted.tag == tag && batch::append(&posted.queue, call);
+        posted.uncounted += i64::from(added);
+        added
+    }
+
+    /// Adds a call, in the same way as an op.
+    #[inline]
+    pub fn push_call(&self, caller: &Caller, call: Call, tag: Tag) -> Result<bool, Errno> {
+        let mut posted = self.posted.lock();
+        if posted.tag != tag {
+            return Err(Errno::BADF);
+        }
+        let mut first = false;
+        if !batch::append(&posted.queue, call) {
+            let in_a_row = posted.streak.goes_on(&posted.queue);
+            // An op comes from the thread's own, or from under another lock.
+            drop(posted);
+            let op = batch::new_op(in_a_row, caller, call)?;
+            posted = self.posted.lock();
+            if posted.tag != tag {
+                drop(posted);
+                batch::free(caller, op);
+                return Err(Errno::BADF);
+            }
+            first = self.is_first(&posted);
+            posted.queue.push(op);
+            posted.streak.pushed(op);
+        }
+        posted.uncounted += 1;
+        Ok(first)
+    }
+
+    /// To be asked before the push.
+    #[inline]
+    fn is_first(&self, posted: &Posted) -> bool {
+        let first = posted.queue.is_empty();
+        if first {
+            self.used.store(true, Ordering::Relaxed);
+        }
+        first
+    }
+
+    /// True when nothing is posted. By the lock, see [`Inbox::push`].
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.word.load(Ordering::SeqCst) & POINTER == 0
+        if cfg!(weir_mutant_h02_relaxed) {
+            return !self.used.load(Ordering::Relaxed);
+        }
+        self.posted.lock().queue.is_empty()
     }
 
-    /// Moves everything posted to `queue`, oldest first; the number. Called under the run queue's lock.
+    /// Moves everything posted to `queue`, oldest first; the number that is to be counted as work now. Called
+    /// under the run queue's lock.
     #[inline]
     pub fn drain_into(&self, queue: &OpQueue) -> i64 {
-        let word = self.word.load(Ordering::Relaxed);
-        if word & POINTER == 0 {
+        if !self.used.load(Ordering::Relaxed) {
             return 0;
         }
-        // The tag changes under the same lock only, so a plain swap keeps it.
-        Self::deliver(self.word.swap(word & !POINTER, Ordering::SeqCst), queue)
+        self.take_all(&mut self.posted.lock(), queue)
     }
 
-    /// Turns a taken chain round, and hands it on whole.
-    fn deliver(word: u64, queue: &OpQueue) -> i64 {
-        let newest = pointer(word);
-        let mut at = newest;
-        let mut oldest: *mut Op = ptr::null_mut();
-        let mut count = 0;
-        while let Some(op) = NonNull::new(at) {
-            // SAFETY: the swap made the whole chain ours.
-            let op = unsafe { op.as_ref() };
-            at = op.next();
-            op.set_next(oldest);
-            oldest = op.as_ptr().as_ptr();
-            count += 1;
-        }
-        if let (Some(oldest), Some(newest)) = (NonNull::new(oldest), NonNull::new(newest)) {
-            queue.append_chain(oldest, newest);
-        }
-        count
+    fn take_all(&self, posted: &mut Guard<'_, Posted>, queue: &OpQueue) -> i64 {
+        self.used.store(false, Ordering::Relaxed);
+        queue.append(&posted.queue);
+        std::mem::take(&mut posted.uncounted)
     }
 }

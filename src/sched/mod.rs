@@ -3,6 +3,7 @@
 //! It may use `sys`, and locks and atomics through `sync`. It knows nothing of sockets or of the
 //! services' names. User functions are called in `completion` only, with no lock held.
 
+pub mod batch;
 pub mod biased_lock;
 pub mod budget;
 pub mod buffers;
@@ -28,6 +29,7 @@ pub mod run_queue;
 pub mod scheduler;
 pub mod slot;
 pub mod source;
+mod spin_lock;
 pub mod stats;
 pub mod strand;
 pub mod sync;

@@ -5,6 +5,7 @@
 //! at most one queue at a time; whoever popped it owns it until it is pushed again.
 #![allow(unsafe_code, reason = "intrusive links between type-stable objects")]
 
+use super::batch;
 use super::frame::Frame;
 use std::cell::Cell;
 use std::ptr::{self, NonNull};
@@ -16,7 +17,8 @@ pub type RunFn = unsafe fn(NonNull<Op>, &Frame);
 /// The embedded part of everything that can be queued.
 pub struct Op {
     next: Cell<*mut Op>,
-    run: Cell<RunFn>,
+    /// None: a batch of posted calls.
+    run: Cell<Option<RunFn>>,
 }
 
 // SAFETY: an op is touched only by the holder of the queue it is in, or by the thread that popped it.
@@ -27,12 +29,23 @@ unsafe impl Sync for Op {}
 impl Op {
     /// An op that does `run` when popped.
     pub const fn new(run: RunFn) -> Self {
-        Op { next: Cell::new(ptr::null_mut()), run: Cell::new(run) }
+        Op { next: Cell::new(ptr::null_mut()), run: Cell::new(Some(run)) }
+    }
+
+    /// The op of a [`super::batch::Batch`].
+    pub(super) const fn of_batch() -> Self {
+        Op { next: Cell::new(ptr::null_mut()), run: Cell::new(None) }
+    }
+
+    /// True for the op of a batch, whose calls are taken one at a time.
+    #[inline]
+    pub(super) fn is_batch(&self) -> bool {
+        self.run.get().is_none()
     }
 
     /// Replaces what happens when the op is popped. The caller owns the op.
     pub fn set_run(&self, run: RunFn) {
-        self.run.set(run);
+        self.run.set(Some(run));
     }
 
     /// The address used as the op's identity in queues.
@@ -47,8 +60,10 @@ impl Op {
     pub unsafe fn run(op: NonNull<Op>, frame: &Frame) {
         // SAFETY: popped by the caller, so nobody else touches it; `run` matches the object it is in.
         unsafe {
-            let run = op.as_ref().run.get();
-            run(op, frame);
+            match op.as_ref().run.get() {
+                Some(run) => run(op, frame),
+                None => batch::run(op, frame),
+            }
         }
     }
 
@@ -125,16 +140,6 @@ impl OpQueue {
         other.tail.set(ptr::null_mut());
     }
 
-    /// Appends a chain that is linked from `first` to `last` and ends there.
-    pub fn append_chain(&self, first: NonNull<Op>, last: NonNull<Op>) {
-        match NonNull::new(self.tail.get()) {
-            // SAFETY: the tail is in this queue.
-            Some(tail) => unsafe { tail.as_ref() }.next.set(first.as_ptr()),
-            None => self.head.set(first.as_ptr()),
-        }
-        self.tail.set(last.as_ptr());
-    }
-
     /// True when this op, and nothing else, is queued.
     #[inline]
     pub fn is_only(&self, op: NonNull<Op>) -> bool {
@@ -144,6 +149,12 @@ impl OpQueue {
     /// The oldest op, left in the queue.
     pub fn front(&self) -> Option<NonNull<Op>> {
         NonNull::new(self.head.get())
+    }
+
+    /// The newest op, left in the queue.
+    #[inline]
+    pub fn back(&self) -> Option<NonNull<Op>> {
+        NonNull::new(self.tail.get())
     }
 
     /// Visits every queued op, oldest first.

@@ -6,12 +6,17 @@
 //! whatever reason, leaves the sentinel in the queue and wakes a waiter, so that the role is never lost.
 //!
 //! Sleep protocol (H01, H02): a sleeper first counts itself in `sleepers`, then looks at the inbox (and
-//! the reactor at the timers); a poster first pushes, then reads `sleepers`. Both are SeqCst, so one of
-//! the two sees the other. The word "sleeper" covers waiters, a blocking reactor and an embedding host.
+//! the reactor at the timers); a poster first pushes, then reads `sleepers`. The inbox's lock orders the two,
+//! and SeqCst those at the timers, so one of them sees the other. The word "sleeper" covers waiters, a blocking reactor and an embedding host.
 
-#![allow(unsafe_code, reason = "a condition variable that is never freed")]
+#![allow(
+    unsafe_code,
+    reason = "a look at a queued op, and a condition variable that is never freed"
+)]
 
+use super::batch::{self, Call, Taken};
 use super::biased_lock::{Bias, BiasedLock, Guard};
+use super::frame::Caller;
 use super::hooks::{Hook, HookList, When};
 use super::inbox::{Inbox, Tag};
 use super::op::{Op, OpQueue};
@@ -37,12 +42,34 @@ const MAX_STRIDE: u32 = 32;
 /// Callbacks after which a poll returns even if callbacks keep posting.
 const HANDLERS_PER_POLL: usize = 65_536;
 
+/// What a queue holds.
+pub enum Item {
+    /// An op.
+    Op(NonNull<Op>),
+    /// A posted function.
+    Call(Taken),
+}
+
+impl Item {
+    /// Takes what is at the front of a queue: the op, or one call of it where it is a batch.
+    #[inline]
+    fn take(queue: &OpQueue, front: NonNull<Op>) -> Self {
+        // SAFETY: in the caller's queue.
+        if unsafe { front.as_ref() }.is_batch() {
+            Item::Call(batch::take(queue, front))
+        } else {
+            queue.pop();
+            Item::Op(front)
+        }
+    }
+}
+
 /// What a thread inside run does next.
 pub enum Step {
     /// Run this op, which waited for a thread that reaps.
     Held(NonNull<Op>),
-    /// Run this op. `assisted` says whether another thread could take what is left in the queue.
-    Op(NonNull<Op>, bool),
+    /// Run this. `assisted` says whether another thread could take what is left in the queue.
+    Run(Item, bool),
     /// Make a reactor turn, which begins with [`RunQueue::turn`].
     Turn {
         /// Nothing else is left to do, so the turn may block.
@@ -350,9 +377,7 @@ impl RunQueue {
     /// True when a thread, or a host that embeds the context, may be asleep. SeqCst, see above.
     #[inline]
     pub fn has_sleepers(&self) -> bool {
-        let order =
-            if cfg!(weir_mutant_h02_relaxed) { Ordering::Relaxed } else { Ordering::SeqCst };
-        self.sleepers.load(order) > 0
+        self.sleepers.load(Ordering::SeqCst) > 0
     }
 
     /// Moves what was posted to the queue. Posts are counted as work here, many at once.
@@ -364,11 +389,24 @@ impl RunQueue {
         }
     }
 
-    /// Queues an op from a thread that is not inside this context's run, and counts it as work. True
-    /// when the caller must go on with [`RunQueue::wake_for_post`]; `None` when the context has ended.
+    /// Queues an op from a thread that is not inside this context's run, and counts it as work if it comes
+    /// with a tag. True when the caller must go on with [`RunQueue::wake_for_post`]; `None` when the context has ended.
     #[inline]
     pub fn post(&self, op: NonNull<Op>, tag: Option<Tag>) -> Option<bool> {
         Some(self.inbox.push(op, tag)? && self.has_sleepers())
+    }
+
+    /// Adds a call to posts that are there already, which nobody need be woken for; false if it can't be
+    /// done in this way.
+    #[inline(always)]
+    pub fn post_more(&self, call: Call, tag: Tag) -> bool {
+        self.inbox.append_call(call, tag)
+    }
+
+    /// The same as [`RunQueue::post`] for a function to call.
+    #[inline]
+    pub fn post_call(&self, caller: &Caller, call: Call, tag: Tag) -> Result<bool, Errno> {
+        Ok(self.inbox.push_call(caller, call, tag)? && self.has_sleepers())
     }
 
     /// Wakes one sleeper for a post. The caller holds the context.
@@ -392,7 +430,7 @@ impl RunQueue {
     }
 
     /// Counts what a handler has queued and ended.
-    #[inline]
+    #[inline(always)]
     pub fn settle(&self, stay: &Stay, begun: i64, ended: i64, interrupt: impl FnOnce()) {
         let change = begun - ended - stay.debt.get();
         if change > 0 || stay.nested {
@@ -518,18 +556,37 @@ impl RunQueue {
         }
     }
 
+    /// A shorter way to the next posted call, for a thread that is alone inside: the lock is biased to it, so
+    /// nobody sleeps or need be woken. The call, and whether nothing else is queued.
+    #[inline(always)]
+    pub fn next_call(&self, private: &OpQueue, stay: &Stay) -> Option<(Taken, bool)> {
+        self.shared.with_bias(&stay.bias, |shared| {
+            let front = shared.queue.front()?;
+            // SAFETY: in the queue, which the lock guards.
+            let is_batch = unsafe { front.as_ref() }.is_batch();
+            if !is_batch || shared.stopped || matches!(stay.limit.get(), Limit::Until(_)) {
+                return None;
+            }
+            let taken = batch::take(&shared.queue, front);
+            shared.queue.append(private);
+            shared.pace.handlers += 1;
+            stay.taken.set(stay.taken.get() + 1);
+            Some((taken, shared.queue.is_empty()))
+        })?
+    }
+
     /// The next thing to do for a thread inside run. `private` holds what its last handler queued.
     /// Between handlers the lock is biased to a thread that is alone inside; not in the kernel, where it
     /// is another thread that will want it, to wake this one.
     #[inline]
     pub fn next(&self, private: &OpQueue, stay: &Stay, interrupt: impl Fn()) -> Step {
         let mut shared = self.shared.lock_as(&stay.bias);
-        if let Some(step) = self.next_posted(&mut shared, private, stay) {
-            return step;
+        if let Some(item) = self.next_as_owner(&mut shared, private, stay) {
+            return Step::Run(item, shared.queue.is_empty());
         }
         shared.queue.append(private);
         let step = self.step(&mut shared, stay, interrupt);
-        if !matches!(step, Step::Op(..)) {
+        if !matches!(step, Step::Run(..)) {
             shared.end_bias();
         } else if stay.may_bias && shared.inside == 1 && !self.embedded() {
             shared.set_bias(&stay.bias);
@@ -537,29 +594,37 @@ impl RunQueue {
         step
     }
 
-    /// The short way for a handler that posted while nothing else is queued: its op need not travel
-    /// through the queue, past the sentinel. The same order, and nothing is held back from others.
+    /// The short way while the lock is biased: nobody else is inside, or sleeps, so that none need be woken.
     #[inline]
-    fn next_posted(
+    fn next_as_owner(
         &self,
         shared: &mut Guard<'_, Shared>,
         private: &OpQueue,
         stay: &Stay,
-    ) -> Option<Step> {
-        if !shared.has_bias()
-            || stay.limit.get() != Limit::Forever
-            || shared.stopped
-            || !shared.queue.is_only(self.sentinel.as_ptr())
-            || !shared.deferred.is_empty()
-            || !shared.pace.take_quick()
-        {
+    ) -> Option<Item> {
+        if !shared.has_bias() || shared.stopped || matches!(stay.limit.get(), Limit::Until(_)) {
             return None;
         }
-        let op = private.pop()?;
+        let mut front = shared.queue.front()?;
+        let mut from = &shared.queue;
+        if front == self.sentinel.as_ptr() {
+            // A handler has posted while nothing else is queued: its op need not travel through the queue,
+            // past the sentinel. The same order, and nothing is held back from others.
+            front = private.front()?;
+            from = private;
+            if stay.limit.get() != Limit::Forever
+                || !shared.queue.is_only(self.sentinel.as_ptr())
+                || !shared.deferred.is_empty()
+                || !shared.pace.take_quick()
+            {
+                return None;
+            }
+        }
+        let item = Item::take(from, front);
         shared.queue.append(private);
         shared.pace.handlers += 1;
         stay.taken.set(stay.taken.get() + 1);
-        Some(Step::Op(op, false))
+        Some(item)
     }
 
     #[inline]
@@ -577,8 +642,9 @@ impl RunQueue {
             if shared.stopped || self.gives_up(shared, stay) {
                 return self.halted_step(shared, stay);
             }
-            match shared.queue.pop() {
+            match shared.queue.front() {
                 Some(op) if op == self.sentinel.as_ptr() => {
+                    shared.queue.pop();
                     if let Some(step) = self.sentinel_step(shared, stay, &interrupt) {
                         return step;
                     }
@@ -586,11 +652,12 @@ impl RunQueue {
                 Some(op) => {
                     shared.pace.handlers += 1;
                     stay.taken.set(stay.taken.get() + 1);
+                    let item = Item::take(&shared.queue, op);
                     // Cascade: who takes one wakes the next while there is more.
                     let more = !shared.queue.is_empty();
                     let assisted =
                         !more || (!cfg!(weir_mutant_cascade) && self.wake_one(shared, &interrupt));
-                    return Step::Op(op, assisted);
+                    return Step::Run(item, assisted);
                 }
                 None => {
                     if let Some(step) = self.wait(shared, stay, &interrupt) {

@@ -1,6 +1,7 @@
 //! The scheduler: what a context is. Run functions, posting, the work count, and its end.
 #![allow(unsafe_code, reason = "the table entry of a context, and running popped ops")]
 
+use super::batch::{self, Call};
 use super::budget::Limits;
 use super::buffers::{Buffers, Shape};
 use super::call::{free_call, new_call, run_post};
@@ -12,7 +13,7 @@ use super::interest::Watches;
 use super::member::{Member, Members};
 use super::op::{Op, OpQueue};
 use super::reactor::Reactor;
-use super::run_queue::{Counts, Limit, RunQueue, Stay, Step};
+use super::run_queue::{Counts, Item, Limit, RunQueue, Stay, Step};
 use super::stats;
 use super::sync::{AtomicBool, AtomicI64, AtomicUsize, Ordering, nap, yield_now};
 use super::table::{Entry, Head, Table, Token};
@@ -231,7 +232,12 @@ impl Scheduler {
     /// An error while the context is being destroyed.
     #[inline]
     pub fn check_open(&self) -> Result<(), Errno> {
-        if self.closing.load(Ordering::SeqCst) { Err(Errno::SHUTDOWN) } else { Ok(()) }
+        if self.is_closing() { Err(Errno::SHUTDOWN) } else { Ok(()) }
+    }
+
+    #[inline]
+    fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::SeqCst)
     }
 
     /// The context's handle.
@@ -363,45 +369,86 @@ impl Scheduler {
         if self.run_queue.post(op, None) == Some(true) {
             self.run_queue.wake_for_post(|| self.reactor().interrupt());
         }
-        // Counted once more by the post.
-        self.work_changed(-1);
     }
 
     /// Posts a function to a context by its handle: from inside its run with no lock and no atomic, from
-    /// elsewhere with one compare-and-swap, and the system call of a wake-up where all sleep.
-    #[inline]
+    /// elsewhere with one atomic exchange, and the system call of a wake-up where all sleep. What needs
+    /// no more than to add it to a batch is done here.
+    #[inline(always)]
     pub fn post_call(
         caller: &Caller,
         token: Token,
         callback: Option<StatusFn>,
         user: *mut c_void,
     ) -> Result<(), Errno> {
+        let Some(callback) = callback else { return Self::post_record(caller, token, user) };
+        let call = Call { callback, user };
+        if let Some(frame) = caller.top()
+            && frame.sched.head.is_live_as(token)
+        {
+            if !frame.sched.is_closing() && batch::append(&frame.private, call) {
+                frame.work.set(frame.work.get() + 1);
+                return Ok(());
+            }
+        } else if let Some(sched) = CONTEXTS.find(token)
+            && !sched.is_closing()
+            && sched.run_queue.post_more(call, Tag::of_generation(token.generation()))
+        {
+            return Ok(());
+        }
+        Self::post_new(caller, token, call)
+    }
+
+    /// The rest of it.
+    #[inline(never)]
+    fn post_new(caller: &Caller, token: Token, call: Call) -> Result<(), Errno> {
         if let Some(frame) = caller.top()
             && frame.sched.head.is_live_as(token)
         {
             frame.sched.check_open()?;
-            let op = new_call(caller, run_post, callback, user)?;
+            batch::push(&frame.private, &frame.streak, caller, call)?;
             frame.work.set(frame.work.get() + 1);
-            frame.private.push(op);
             return Ok(());
         }
         let sched = CONTEXTS.find(token).ok_or(Errno::BADF)?;
         sched.check_open()?;
-        let op = new_call(caller, run_post, callback, user)?;
+        let tag = Tag::of_generation(token.generation());
+        if sched.run_queue.post_call(caller, call, tag)? {
+            Self::wake_for_post(caller, token);
+        }
+        Ok(())
+    }
+
+    /// The same for one that completes with a record.
+    #[cold]
+    fn post_record(caller: &Caller, token: Token, user: *mut c_void) -> Result<(), Errno> {
+        if let Some(frame) = caller.top()
+            && frame.sched.head.is_live_as(token)
+        {
+            frame.sched.check_open()?;
+            frame.private.push(new_call(caller, run_post, None, user)?);
+            frame.work.set(frame.work.get() + 1);
+            return Ok(());
+        }
+        let sched = CONTEXTS.find(token).ok_or(Errno::BADF)?;
+        sched.check_open()?;
+        let op = new_call(caller, run_post, None, user)?;
         match sched.run_queue.post(op, Some(Tag::of_generation(token.generation()))) {
-            Some(false) => Ok(()),
-            Some(true) => {
-                // If the context ends meanwhile, its end delivers the op.
-                if let Ok(held) = Self::resolve(caller, token) {
-                    held.run_queue.wake_for_post(|| held.reactor().interrupt());
-                }
-                Ok(())
-            }
+            Some(false) => {}
+            Some(true) => Self::wake_for_post(caller, token),
             None => {
                 // SAFETY: it was not queued.
                 unsafe { free_call(caller, op) };
-                Err(Errno::BADF)
+                return Err(Errno::BADF);
             }
+        }
+        Ok(())
+    }
+
+    /// Wakes a sleeper for a post from outside. If the context ends meanwhile, its end delivers it.
+    fn wake_for_post(caller: &Caller, token: Token) {
+        if let Ok(held) = Self::resolve(caller, token) {
+            held.run_queue.wake_for_post(|| held.reactor().interrupt());
         }
     }
 
@@ -638,11 +685,26 @@ impl Scheduler {
         self.work_changed(frame.work.replace(0));
     }
 
-    /// The same when a callback has returned: its operation ends.
-    #[inline]
-    fn work_settle(&self, frame: &Frame, stay: &Stay) {
-        let (begun, ended) = (frame.work.replace(0), frame.finished.replace(0));
+    /// The same when a callback has returned: its operation ends, and so many calls.
+    #[inline(always)]
+    fn work_settle(&self, frame: &Frame, stay: &Stay, calls: i64) {
+        let (begun, ended) = (frame.work.replace(0), frame.finished.replace(0) + calls);
         self.run_queue.settle(stay, begun, ended, || self.reactor().interrupt());
+    }
+
+    /// Serves what the callback before has completed at once.
+    #[inline(always)]
+    fn run_inline(&self, frame: &Frame, stay: &Stay) {
+        while let Some(op) = frame.inline.pop() {
+            if self.halted() {
+                frame.private.push(op);
+                continue;
+            }
+            frame.inlined.set(frame.inlined.get() + 1);
+            // SAFETY: the frame's inline queue is this thread's.
+            unsafe { Op::run(op, frame) };
+            self.work_settle(frame, stay, 0);
+        }
     }
 
     fn run_frame(&'static self, frame: &Frame, count: Count) -> Result<usize, Errno> {
@@ -656,22 +718,26 @@ impl Scheduler {
                     stay.make_haste();
                 }
             }
+            while let Some((taken, alone)) = self.run_queue.next_call(&frame.private, stay) {
+                frame.budget.renew(alone);
+                batch::deliver(frame, &taken);
+                self.work_settle(frame, stay, 1);
+                self.run_inline(frame, stay);
+            }
             match self.run_queue.next(&frame.private, stay, || self.reactor().interrupt()) {
-                Step::Op(op, assisted) => {
+                Step::Run(item, assisted) => {
                     frame.budget.renew(assisted);
-                    // SAFETY: popped from the queue by this thread.
-                    unsafe { Op::run(op, frame) };
-                    self.work_settle(frame, stay);
-                    while let Some(op) = frame.inline.pop() {
-                        if self.halted() {
-                            frame.private.push(op);
-                            continue;
+                    let mut calls = 0;
+                    match item {
+                        // SAFETY: popped from the queue by this thread.
+                        Item::Op(op) => unsafe { Op::run(op, frame) },
+                        Item::Call(taken) => {
+                            batch::deliver(frame, &taken);
+                            calls = 1;
                         }
-                        frame.inlined.set(frame.inlined.get() + 1);
-                        // SAFETY: the frame's inline queue is this thread's.
-                        unsafe { Op::run(op, frame) };
-                        self.work_settle(frame, stay);
                     }
+                    self.work_settle(frame, stay, calls);
+                    self.run_inline(frame, stay);
                     if count == Count::One && frame.delivered.get() > 0 {
                         break;
                     }
@@ -679,7 +745,7 @@ impl Scheduler {
                 Step::Held(op) => {
                     // SAFETY: popped from the queue of held ops by this thread.
                     unsafe { Op::run(op, frame) };
-                    self.work_settle(frame, stay);
+                    self.work_settle(frame, stay, 0);
                 }
                 Step::Turn { block } => {
                     self.count(frame);

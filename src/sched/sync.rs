@@ -37,6 +37,15 @@ mod native {
         std::thread::sleep(std::time::Duration::from_millis(1));
     }
 
+    /// One round of a wait for a thread that is quick unless it has lost its core.
+    pub fn pause(round: u32) {
+        match round {
+            0..64 => spin_hint(),
+            64..128 => yield_now(),
+            _ => std::thread::sleep(std::time::Duration::from_micros(50)),
+        }
+    }
+
     /// The cheap half of an asymmetric pair of fences: free at run time. A store before it and a load
     /// after it are ordered against the same two around [`heavy_fence`] in another thread.
     #[inline]
@@ -82,6 +91,11 @@ mod modelled {
 
     /// As [`yield_now`].
     pub fn nap() {
+        loom::thread::yield_now();
+    }
+
+    /// Another thread must run first.
+    pub fn pause(_: u32) {
         yield_now();
     }
 

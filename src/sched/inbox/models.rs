@@ -1,7 +1,11 @@
 //! loom model of the inbox. Run: `scripts/loom`; what it must find: `scripts/mutants`.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(unsafe_code, reason = "cells whose accesses loom checks")]
 
+use super::super::batch;
+use super::super::batch::Call;
+use super::super::frame::Caller;
 use super::super::op::{Op, OpQueue};
 use super::super::run_queue::models::check;
 use super::super::sync::Mutex;
@@ -90,6 +94,80 @@ fn loom_inbox_keeps_order_and_loses_nothing() {
             assert_eq!(of_producer, expected);
         }
         assert_eq!(seen.len(), PRODUCERS * EACH);
+    });
+}
+
+/// What is posted as functions: batches of two.
+struct Calls {
+    inbox: Inbox,
+    queue: Mutex<OpQueue>,
+    payloads: Vec<UnsafeCell<usize>>,
+}
+
+// SAFETY: as above.
+unsafe impl Sync for Calls {}
+
+unsafe extern "C-unwind" fn nothing(_: libc::c_int, _: *mut libc::c_void) {}
+
+impl Calls {
+    /// Posts a payload's number as most posts go: into a batch where one is begun.
+    fn post(&self, number: usize, tag: Tag) -> bool {
+        // SAFETY: not posted yet.
+        self.payloads[number].with_mut(|payload| unsafe { *payload = number + 1 });
+        let call = Call { callback: nothing, user: std::ptr::without_provenance_mut(number) };
+        let caller = Caller::current();
+        !self.inbox.append_call(call, tag) && self.inbox.push_call(&caller, call, tag).unwrap()
+    }
+
+    /// Takes what is there; adds the numbers to `seen`, and says if there was any.
+    fn drain(&self, seen: &mut Vec<usize>) -> usize {
+        let caller = Caller::current();
+        let queue = self.queue.lock();
+        let count = self.inbox.drain_into(&queue);
+        let before = seen.len();
+        while let Some(front) = queue.front() {
+            let taken = batch::take(&queue, front);
+            if let Some(batch) = taken.emptied {
+                caller.batches().put(batch);
+            }
+            let user = taken.call.user;
+            // SAFETY: taken by this thread.
+            let payload = self.payloads[user.addr()].with(|payload| unsafe { *payload });
+            assert_eq!(payload, user.addr() + 1);
+            seen.push(user.addr());
+        }
+        assert_eq!(seen.len() - before, usize::try_from(count).unwrap());
+        usize::from(count > 0)
+    }
+}
+
+/// The same for functions, of which several share a block that is filled while it is queued.
+#[test]
+fn loom_inbox_calls_keep_order_and_are_not_lost() {
+    check(3, || {
+        let shared: &Calls = Box::leak(Box::new(Calls {
+            inbox: Inbox::new(),
+            queue: Mutex::new(OpQueue::new()),
+            payloads: (0..4).map(|_| UnsafeCell::new(0)).collect(),
+        }));
+        let tag = Tag::of_generation(7);
+        shared.inbox.open(tag);
+        let mut found_empty = usize::from(shared.post(0, tag));
+        let producer = thread::spawn(move || usize::from(shared.post(3, tag)));
+        let drainer = thread::spawn(move || {
+            let mut seen = Vec::new();
+            let chains = shared.drain(&mut seen);
+            (seen, chains)
+        });
+        found_empty += usize::from(shared.post(1, tag)) + usize::from(shared.post(2, tag));
+        found_empty += producer.join().unwrap();
+        let (mut seen, mut chains) = drainer.join().unwrap();
+        chains += shared.drain(&mut seen);
+        assert!(shared.inbox.is_empty());
+        assert_eq!(found_empty, chains);
+        let own: Vec<usize> = seen.iter().copied().filter(|number| *number < 3).collect();
+        assert_eq!(own, [0, 1, 2]);
+        assert_eq!(seen.len(), 4);
     });
 }
 

@@ -16,7 +16,7 @@ use super::super::inbox::Tag;
 use super::super::op::{Op, OpQueue};
 use super::super::sync::Ordering::SeqCst;
 use super::super::sync::{Condvar, Mutex};
-use super::{Limit, RunQueue, Stay, Step, now};
+use super::{Item as Next, Limit, RunQueue, Stay, Step, now};
 use loom::cell::UnsafeCell;
 use loom::thread;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -196,7 +196,7 @@ impl Context {
         let mut ran = 0;
         while ran < most {
             match self.queue.next(&private, stay, || self.kernel.interrupt()) {
-                Step::Op(op, _) | Step::Held(op) => {
+                Step::Run(Next::Op(op), _) | Step::Held(op) => {
                     let index = self.items.iter().position(|item| item.op.as_ptr() == op).unwrap();
                     let item = &self.items[index];
                     // SAFETY: popped by this thread; loom reports it if the write is not ordered before.
@@ -206,6 +206,7 @@ impl Context {
                     self.queue.settle(stay, 0, 1, || self.kernel.interrupt());
                     ran += 1;
                 }
+                Step::Run(Next::Call(_), _) => unreachable!("no model posts calls"),
                 Step::Turn { block } => {
                     let turn = self.queue.turn();
                     self.kernel.wait(block, &turn.ready);

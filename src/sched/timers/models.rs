@@ -78,7 +78,7 @@ impl Context {
                         break;
                     }
                 }
-                Step::Op(..) | Step::Held(_) | Step::Done => {
+                Step::Run(..) | Step::Held(_) | Step::Done => {
                     unreachable!("nothing is posted or stopped")
                 }
             }

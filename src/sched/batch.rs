@@ -1,0 +1,367 @@
+//! Posted functions, many to one op: an array of what to call, filled at its end and taken from its front.
+//!
+//! A batch is queued like any op, and is filled on as long as it is the last of its queue, by whoever owns that. In
+//! the run queue its calls are taken one at a time, so that each may run on a thread of its own. What
+//! must be an op by itself (a record, a call of a strand) is a [`super::call`].
+//!
+//! The blocks are shared by all contexts and never returned to the system. Each thread keeps a few and trades
+//! them with the others, under a lock that is taken once in some hundred posts: steady state allocates nothing.
+#![allow(unsafe_code, reason = "a pool of intrusive nodes")]
+
+use super::call::{free_call, give_back_at_end, new_call, run_post};
+use super::completion::{StatusFn, deliver_status};
+use super::frame::{Caller, Frame};
+use super::op::{Op, OpQueue};
+use super::scheduler::Scheduler;
+use super::sync::Mutex;
+use crate::sys::errno::Errno;
+use libc::c_void;
+use std::alloc::{Layout, alloc};
+use std::cell::{Cell, UnsafeCell};
+use std::mem::MaybeUninit;
+use std::ptr::{self, NonNull};
+
+/// What is called, with which pointer.
+#[derive(Clone, Copy)]
+pub struct Call {
+    /// The function.
+    pub callback: StatusFn,
+    /// Its argument.
+    pub user: *mut c_void,
+}
+
+/// Calls in a batch: a block has 1 KiB.
+const CALLS: usize = if cfg!(loom) { 2 } else { 62 };
+/// Calls in a row that are ops by themselves before a block is begun: where few are queued between other ops
+/// they would leave it all but empty.
+const SINGLE: u32 = if cfg!(loom) { 0 } else { 8 };
+/// Blocks that go from thread to thread at once; a thread holds less than two times as many.
+const TRADED: usize = 4;
+
+/// A block of calls.
+#[repr(C)]
+pub struct Batch {
+    /// First, so that the op's address is the batch's.
+    op: Op,
+    /// The first that is not taken yet.
+    first: Cell<usize>,
+    end: Cell<usize>,
+    calls: [UnsafeCell<MaybeUninit<Call>>; CALLS],
+}
+
+/// A call that was taken, and the batch if it was the last one.
+pub struct Taken {
+    /// What to call.
+    pub call: Call,
+    /// To be given back by [`Cache::put`].
+    pub emptied: Option<NonNull<Op>>,
+}
+
+#[inline]
+fn of_op<'a>(op: NonNull<Op>) -> &'a Batch {
+    // SAFETY: callers have an op that says it is a batch's, which is the first field, and whose queue they own.
+    unsafe { op.cast::<Batch>().as_ref() }
+}
+
+/// Adds a call to the batch at the end of a queue; false where there is none, or it is full.
+#[inline]
+pub fn append(queue: &OpQueue, call: Call) -> bool {
+    let Some(op) = queue.back() else { return false };
+    // SAFETY: in the caller's queue.
+    unsafe { op.as_ref() }.is_batch() && of_op(op).add(call)
+}
+
+/// Adds a call to a queue.
+#[inline]
+pub fn push(queue: &OpQueue, streak: &Streak, caller: &Caller, call: Call) -> Result<(), Errno> {
+    if !append(queue, call) {
+        let op = new_op(streak.goes_on(queue), caller, call)?;
+        queue.push(op);
+        streak.pushed(op);
+    }
+    Ok(())
+}
+
+/// An op with this call, for the end of a queue: a batch where others went before it.
+pub fn new_op(in_a_row: bool, caller: &Caller, call: Call) -> Result<NonNull<Op>, Errno> {
+    if !in_a_row {
+        return new_call(caller, run_post, Some(call.callback), call.user);
+    }
+    let batch = caller.batches().take().ok_or(Errno::NOMEM)?;
+    of_op(batch).add(call);
+    Ok(batch)
+}
+
+/// Takes back what [`new_op`] made and nobody has queued.
+#[cold]
+pub fn free(caller: &Caller, op: NonNull<Op>) {
+    // SAFETY: the caller's.
+    if unsafe { op.as_ref() }.is_batch() {
+        caller.batches().put(op);
+    } else {
+        // SAFETY: as above, a call.
+        unsafe { free_call(caller, op) };
+    }
+}
+
+/// How many calls in a row are at the end of a queue as ops by themselves.
+pub struct Streak {
+    last: Cell<*mut Op>,
+    length: Cell<u32>,
+}
+
+// SAFETY: the pointer is compared only.
+unsafe impl Send for Streak {}
+
+impl Streak {
+    /// None.
+    pub const fn new() -> Self {
+        Streak { last: Cell::new(ptr::null_mut()), length: Cell::new(0) }
+    }
+
+    /// True when a call at the end of the queue is to begin a batch.
+    #[inline]
+    pub fn goes_on(&self, queue: &OpQueue) -> bool {
+        match queue.back() {
+            // A full batch, or a call.
+            Some(op) if op.as_ptr() == self.last.get() => self.length.get() >= SINGLE,
+            _ => {
+                self.length.set(0);
+                SINGLE == 0
+            }
+        }
+    }
+
+    /// A new op was put at the end.
+    #[inline]
+    pub fn pushed(&self, op: NonNull<Op>) {
+        self.last.set(op.as_ptr());
+        self.length.set(self.length.get() + 1);
+    }
+}
+
+/// Takes the oldest call of the batch at the front of a queue.
+#[inline]
+pub fn take(queue: &OpQueue, front: NonNull<Op>) -> Taken {
+    let batch = of_op(front);
+    let first = batch.first.get();
+    debug_assert!(first < batch.end.get(), "an empty batch is queued");
+    // SAFETY: between `first` and `end` all are filled.
+    let call = unsafe { (*batch.calls.as_ptr().add(first)).get().read().assume_init() };
+    batch.first.set(first + 1);
+    let emptied = if first + 1 == batch.end.get() { queue.pop() } else { None };
+    Taken { call, emptied }
+}
+
+/// Delivers every call of a batch: at the destruction of a context.
+///
+/// # Safety
+/// `op` is a batch's, popped by this thread.
+pub unsafe fn run(op: NonNull<Op>, frame: &Frame) {
+    let queue = OpQueue::new();
+    queue.push(op);
+    while let Some(front) = queue.front() {
+        deliver(frame, &take(&queue, front));
+        Scheduler::work_finished(frame);
+    }
+}
+
+/// Calls what was taken; cancelled when the context is being destroyed. The caller counts that its work ends.
+#[inline(always)]
+pub fn deliver(frame: &Frame, taken: &Taken) {
+    if let Some(batch) = taken.emptied {
+        Caller::of(frame).batches().put(batch);
+    }
+    let status = if frame.draining { Errno::CANCELED.code() } else { 0 };
+    deliver_status(frame, taken.call.callback, status, taken.call.user);
+}
+
+impl Batch {
+    /// Adds a call; false when full.
+    #[inline]
+    fn add(&self, call: Call) -> bool {
+        let end = self.end.get();
+        if end == CALLS {
+            return false;
+        }
+        // SAFETY: below CALLS.
+        unsafe { (*self.calls.as_ptr().add(end)).get().write(MaybeUninit::new(call)) };
+        self.end.set(end + 1);
+        true
+    }
+
+    fn allocate() -> Option<NonNull<Op>> {
+        let layout = Layout::new::<Batch>();
+        // SAFETY: the layout is not empty.
+        let batch = NonNull::new(unsafe { alloc(layout) }.cast::<Batch>())?;
+        // SAFETY: new memory; the calls may stay uninitialised.
+        unsafe {
+            (&raw mut (*batch.as_ptr()).op).write(Op::of_batch());
+            (&raw mut (*batch.as_ptr()).first).write(Cell::new(0));
+            (&raw mut (*batch.as_ptr()).end).write(Cell::new(0));
+        }
+        Some(batch.cast())
+    }
+}
+
+/// Empty batches that a thread holds; given back when it ends.
+pub struct Cache {
+    head: Cell<*mut Op>,
+    count: Cell<usize>,
+}
+
+/// Those that no thread holds.
+struct Free(*mut Op);
+
+// SAFETY: what is here is nobody else's, and guarded by the lock.
+unsafe impl Send for Free {}
+
+#[cfg(not(loom))]
+static FREE: Mutex<Free> = Mutex::new(Free(ptr::null_mut()));
+#[cfg(loom)]
+static FREE: once_cell::sync::Lazy<Mutex<Free>> =
+    once_cell::sync::Lazy::new(|| Mutex::new(Free(ptr::null_mut())));
+
+impl Cache {
+    /// No batches.
+    pub const fn new() -> Self {
+        Cache { head: Cell::new(ptr::null_mut()), count: Cell::new(0) }
+    }
+
+    /// An empty batch.
+    #[inline]
+    pub fn take(&self) -> Option<NonNull<Op>> {
+        if self.head.get().is_null() {
+            return self.refill();
+        }
+        self.pop()
+    }
+
+    #[inline]
+    fn pop(&self) -> Option<NonNull<Op>> {
+        let op = NonNull::new(self.head.get())?;
+        // SAFETY: cached blocks are this thread's.
+        self.head.set(unsafe { op.as_ref() }.next());
+        self.count.set(self.count.get() - 1);
+        Some(op)
+    }
+
+    fn push(&self, op: NonNull<Op>) {
+        // SAFETY: the block is the caller's.
+        unsafe { op.as_ref() }.set_next(self.head.replace(op.as_ptr()));
+        self.count.set(self.count.get() + 1);
+    }
+
+    #[cold]
+    fn refill(&self) -> Option<NonNull<Op>> {
+        if cfg!(loom) {
+            // What threads share outlives a model, which loom's locks do not.
+            return Batch::allocate();
+        }
+        give_back_at_end();
+        let mut free = FREE.lock();
+        for _ in 0..TRADED {
+            let Some(op) = NonNull::new(free.0) else { break };
+            // SAFETY: free blocks are guarded by the lock.
+            free.0 = unsafe { op.as_ref() }.next();
+            self.push(op);
+        }
+        drop(free);
+        self.pop().or_else(Batch::allocate)
+    }
+
+    /// Takes back a batch that was emptied.
+    #[inline]
+    pub fn put(&self, op: NonNull<Op>) {
+        let batch = of_op(op);
+        batch.first.set(0);
+        batch.end.set(0);
+        self.push(op);
+        if self.count.get() >= 2 * TRADED {
+            self.give_back(TRADED);
+        }
+    }
+
+    #[cold]
+    fn give_back(&self, count: usize) {
+        let mut free = FREE.lock();
+        for _ in 0..count {
+            let Some(op) = self.pop() else { break };
+            // SAFETY: this thread's until now.
+            unsafe { op.as_ref() }.set_next(free.0);
+            free.0 = op.as_ptr();
+        }
+    }
+
+    /// Gives the others all that the thread holds.
+    pub fn give_all_back(&self) {
+        if !self.head.get().is_null() {
+            self.give_back(usize::MAX);
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    unsafe extern "C-unwind" fn nothing(_: i32, _: *mut c_void) {}
+
+    fn call(number: usize) -> Call {
+        Call { callback: nothing, user: ptr::without_provenance_mut(number) }
+    }
+
+    #[test]
+    fn calls_come_in_order_and_blocks_are_used_again() {
+        let caller = Caller::current();
+        let (queue, streak) = (OpQueue::new(), Streak::new());
+        let singles = SINGLE as usize;
+        let total = singles + 2 * CALLS + 1;
+        for number in 0..total {
+            push(&queue, &streak, &caller, call(number)).unwrap();
+        }
+        let mut next = 0;
+        let mut emptied = 0;
+        while let Some(front) = queue.front() {
+            // SAFETY: in this queue.
+            if unsafe { !front.as_ref().is_batch() } {
+                queue.pop();
+                // SAFETY: a call of the pool, popped.
+                let (_, user) = unsafe { free_call(&caller, front) };
+                assert_eq!(user.addr(), next);
+                assert!(next < singles);
+            } else {
+                let taken = take(&queue, front);
+                assert_eq!(taken.call.user.addr(), next);
+                if let Some(batch) = taken.emptied {
+                    emptied += 1;
+                    caller.batches().put(batch);
+                }
+            }
+            next += 1;
+        }
+        assert_eq!((next, emptied), (total, 3));
+        assert!(!append(&queue, call(0)));
+    }
+
+    #[test]
+    fn a_few_calls_between_other_ops_take_no_block() {
+        let caller = Caller::current();
+        let (queue, streak) = (OpQueue::new(), Streak::new());
+        let others: Vec<Op> = (0..5).map(|_| Op::new(|_, _| {})).collect();
+        for other in &others {
+            for number in 0..SINGLE as usize {
+                push(&queue, &streak, &caller, call(number)).unwrap();
+            }
+            queue.push(other.as_ptr());
+        }
+        while let Some(op) = queue.pop() {
+            // SAFETY: in this queue.
+            assert!(unsafe { !op.as_ref().is_batch() });
+            if !others.iter().any(|other| other.as_ptr() == op) {
+                // SAFETY: a call of the pool, popped.
+                unsafe { free_call(&caller, op) };
+            }
+        }
+    }
+}
