@@ -4,14 +4,28 @@
 
 struct both {
     weir_context *context;
+    weir_signals *signals;
+    weir_watch *watch;
+    weir_process *process;
+    weir_datagram *datagram;
+    weir_hook *hook;
+    weir_strand *strand;
     weir_timer *timer, *ticker;
     weir_stream *stream;
     weir_acceptor *acceptor;
     struct where where;
     int peer;
     char in[32];
-    struct counter timed, ticks, read, accepts;
+    struct counter timed, ticks, read, accepts, signalled, watched, exited, received, hooked, posted;
+    int pipe[2], child_gate;
+    char datagram_in[8];
 };
+
+static void count_value(int status, int value, void *user)
+{
+    (void)value;
+    count_call(status, user);
+}
 
 static void accepted_one(int status, weir_stream *peer, const struct sockaddr *address, socklen_t length, void *user)
 {
@@ -38,6 +52,35 @@ static void open_all(struct both *both)
     CHECK_OK(weir_timer_start(both->ticker, 20 * CHECK_MS, 20 * CHECK_MS, count_call, &both->ticks));
     CHECK_OK(weir_stream_read_some(both->stream, both->in, sizeof both->in, io_done, &both->read));
     CHECK_OK(weir_acceptor_accept_each(both->acceptor, accepted_one, &both->accepts));
+    /* One of every other kind. */
+    CHECK_OK(weir_signals_create(both->context, &both->signals));
+    CHECK_OK(weir_signals_add(both->signals, SIGUSR1, 0));
+    CHECK_OK(weir_signals_wait(both->signals, count_value, &both->signalled));
+    CHECK_EQ(pipe2(both->pipe, O_CLOEXEC), 0);
+    CHECK_OK(weir_watch_create(both->context, both->pipe[0], &both->watch));
+    CHECK_OK(weir_watch_start(both->watch, WEIR_WATCH_READ, 0, WEIR_FOREVER, count_value,
+                              &both->watched));
+    int child_ends[2];
+    CHECK_EQ(pipe2(child_ends, O_CLOEXEC), 0);
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        char byte;
+        close(child_ends[1]);
+        _exit(read(child_ends[0], &byte, 1) == 1 ? 5 : 6);
+    }
+    close(child_ends[0]);
+    both->child_gate = child_ends[1];
+    CHECK_OK(weir_process_create(both->context, child, &both->process));
+    CHECK_OK(weir_process_wait(both->process, count_value, &both->exited));
+    CHECK_OK(weir_datagram_create(both->context, &both->datagram));
+    CHECK_OK(weir_datagram_bind(both->datagram, AT(&both->where))); /* UDP beside TCP on one number */
+    CHECK_OK(weir_datagram_receive(both->datagram, both->datagram_in, sizeof both->datagram_in, io_done,
+                                   &both->received));
+    CHECK_OK(weir_hook_create(both->context, WEIR_HOOK_CHECK, &both->hook));
+    CHECK_OK(weir_hook_start(both->hook, count_call, &both->hooked));
+    CHECK_OK(weir_strand_create(both->context, &both->strand));
+    CHECK_OK(weir_strand_post(both->strand, count_call, &both->posted));
     CHECK_OK(weir_context_poll(both->context, NULL)); /* all registered */
 }
 
@@ -93,6 +136,13 @@ TEST(h70_a_child_that_is_not_told_harms_nobody)
 
 static void use(struct both *both, bool child)
 {
+    /* A signal is its own process's. */
+    CHECK_EQ(kill(getpid(), SIGUSR1), 0);
+    RUN_CALLS(both->context, both->signalled, 1);
+    CHECK_EQ(atomic_load(&both->signalled.calls), 1);
+    CHECK_OK(atomic_load(&both->signalled.status));
+    CHECK(atomic_load(&both->hooked.calls) > 0);
+    CHECK_EQ(atomic_load(&both->posted.calls), 1);
     /* The timers of both sides fire, on each once. */
     RUN_CALLS(both->context, both->timed, 1);
     RUN_CALLS(both->context, both->ticks, 3);
@@ -128,6 +178,9 @@ TEST(h70_both_sides_run_with_everything_open)
         CHECK_OK(weir_stream_close(both.stream));
         RUN_CALLS(both.context, both.read, 1);
         CHECK_CODE(atomic_load(&both.read.status), WEIR_ECANCELED);
+        /* The watch, the datagrams and the exit are for the parent; the child of the parent is none of this one. */
+        CHECK_OK(weir_watch_close(both.watch));
+        CHECK_OK(weir_datagram_close(both.datagram));
         /* The listener is this side's: the parent has closed it. */
         char go;
         CHECK_EQ(read(gate[0], &go, 1), 1);
@@ -148,6 +201,16 @@ TEST(h70_both_sides_run_with_everything_open)
     RUN_CALLS(both.context, both.read, 1);
     CHECK_CODE(atomic_load(&both.read.status), 0);
     CHECK_EQ(atomic_load(&both.read.bytes), 3);
+    CHECK_EQ(write(both.pipe[1], "w", 1), 1);
+    RUN_CALLS(both.context, both.watched, 1);
+    int udp = socket(AF_INET, SOCK_DGRAM, 0);
+    CHECK_EQ(sendto(udp, "uvw", 3, 0, AT(&both.where)), 3);
+    RUN_CALLS(both.context, both.received, 1);
+    CHECK_EQ(atomic_load(&both.received.bytes), 3);
+    close(udp);
+    CHECK_EQ(write(both.child_gate, "x", 1), 1);
+    RUN_CALLS(both.context, both.exited, 1);
+    CHECK_OK(atomic_load(&both.exited.status));
     CHECK_OK(weir_context_destroy(both.context));
     close(fd);
     close(both.peer);

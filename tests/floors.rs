@@ -300,7 +300,7 @@ fn is_c_type(name: &str) -> bool {
     name.starts_with("c_")
         || name.ends_with("_t")
         || name.starts_with("sockaddr")
-        || matches!(name, "iovec" | "timespec" | "msghdr" | "FILE")
+        || matches!(name, "iovec" | "timespec" | "msghdr" | "FILE" | "rusage")
 }
 
 fn is_constant(name: &str) -> bool {

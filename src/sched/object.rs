@@ -35,6 +35,9 @@ pub trait Body: Sized + Send + 'static {
 
     /// The number of operations pending.
     fn pending(&self) -> usize;
+
+    /// In a child of the process: what threads of the parent were doing for the object will not be done here.
+    fn renew(_: &mut Locked<Self>, _: &Caller) {}
 }
 
 /// An object of a service.
@@ -68,7 +71,7 @@ unsafe impl<B: Body> Entry for Object<B> {
                         close: close_member::<B>,
                         cancel: cancel_member::<B>,
                         report: report_member::<B>,
-                        renew: None,
+                        renew: Some(renew_member::<B>),
                     }
                 },
             ),
@@ -258,6 +261,12 @@ unsafe fn cancel_member<B: Body>(
     caller: &Caller,
 ) -> usize {
     Object::<B>::of_member(member, sched).map_or(0, |mut locked| locked.cancel(caller))
+}
+
+unsafe fn renew_member<B: Body>(member: NonNull<Member>, sched: &Scheduler) {
+    if let Some(mut locked) = Object::<B>::of_member(member, sched) {
+        B::renew(&mut locked, &Caller::current());
+    }
 }
 
 unsafe fn report_member<B: Body>(

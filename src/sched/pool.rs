@@ -74,6 +74,19 @@ impl Pool {
         Ok(())
     }
 
+    /// In the child of a fork: none of the threads is here. One is started for what is queued; it starts no
+    /// others, but later entries do.
+    pub fn after_fork(&self) -> Result<(), Errno> {
+        let mut state = self.state.lock();
+        state.threads = 0;
+        state.idle = 0;
+        if !state.queue.is_empty() {
+            thread::start(self.stack, self.main)?;
+            state.threads = 1;
+        }
+        Ok(())
+    }
+
     /// How many threads there may be. Fewer than there are: the others go when they have nothing to do.
     pub fn set_limit(&self, limit: usize) {
         self.state.lock().limit = limit;

@@ -32,7 +32,8 @@ pub struct Job {
 
 enum State {
     Queued(NonNull<Op>, JobFn, *mut c_void),
-    Running,
+    /// The ticket is the thread's.
+    Running(NonNull<Op>),
     Done,
 }
 
@@ -58,6 +59,12 @@ impl Body for Job {
     }
 
     fn close(_: &mut Locked<Self>, _: &Caller) {}
+
+    fn renew(object: &mut Locked<Self>, caller: &Caller) {
+        let State::Running(ticket) = object.body().state else { return };
+        object.body().state = State::Done;
+        object.finish(caller, ticket, Errno::CANCELED.code(), 0);
+    }
 
     fn pending(&self) -> usize {
         usize::from(!matches!(self.state, State::Done))
@@ -102,6 +109,11 @@ fn begin(
     Ok(())
 }
 
+/// In the child of a fork, once: the pool's threads are not here.
+pub fn after_fork() -> Result<(), Errno> {
+    JOBS.after_fork()
+}
+
 /// On a thread of the pool.
 fn run(data: u64) {
     let (caller, token) = (Caller::current(), Token::from_raw(data));
@@ -110,7 +122,7 @@ fn run(data: u64) {
     let Some(context) = job.sched.token() else { return };
     let Ok(pinned) = Scheduler::resolve_open(&caller, context) else { return };
     let State::Queued(ticket, function, argument) = job.body().state else { return };
-    job.body().state = State::Running;
+    job.body().state = State::Running(ticket);
     drop(job);
 
     let value = {
