@@ -345,6 +345,21 @@ TEST(exits_beside_cancels_from_another_thread)
         ;
 }
 
+/* Where SIGCHLD is ignored the kernel reaps by itself. */
+TEST(with_sigchld_ignored_the_end_is_told_without_a_status)
+{
+    weir_context *context = new_context();
+    struct exited exited = {0};
+    int gate;
+    signal(SIGCHLD, SIG_IGN);
+    weir_process *process = new_process(context, child_that_waits(&gate));
+    CHECK_OK(weir_process_wait(process, on_exit_status, &exited));
+    close(gate);
+    RUN_CALLS(context, exited, 1);
+    CHECK_CODE(exited.status, -ECHILD);
+    CHECK_OK(weir_context_destroy(context));
+}
+
 /* ---- without pidfds */
 
 static void take_pidfds_away(void)

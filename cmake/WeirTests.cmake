@@ -87,9 +87,11 @@ if(WEIR_TOP_LEVEL AND NOT WEIR_SANITIZE)
         set_tests_properties(python.ctypes PROPERTIES ENVIRONMENT
             "WEIR_LIBRARY=${weir_LIBRARY_DIR}/libweir.so.${weir_SOVERSION};PYTHONDONTWRITEBYTECODE=1")
         if(WEIR_BUILD_EXAMPLES)
-            weir_add_script(example.file_server example 180 "${WEIR_PYTHON}"
-                "${_weir_here}/examples/file_server.py" "$<TARGET_FILE:file_server>")
-            set_tests_properties(example.file_server PROPERTIES ENVIRONMENT "PYTHONDONTWRITEBYTECODE=1")
+            foreach(_name IN ITEMS file_server supervisor)
+                weir_add_script(example.${_name} example 180 "${WEIR_PYTHON}"
+                    "${_weir_here}/examples/${_name}.py" "$<TARGET_FILE:${_name}>")
+                set_tests_properties(example.${_name} PROPERTIES ENVIRONMENT "PYTHONDONTWRITEBYTECODE=1")
+            endforeach()
         endif()
     else()
         message(STATUS "python3 not found: the ctypes test and those of the examples are left out")

@@ -12,7 +12,8 @@ use libc::{c_int, c_void, pid_t, rusage};
 /// touched, and other children are not waited for. End it with weir_process_close().
 ///
 /// A pidfd tells of the exit. Where the kernel has none (before 5.4, or a filter), the child is asked for
-/// every 20 ms of the context's clock instead.
+/// every 20 ms of the context's clock instead; the child's number is used then, so nothing else in the program
+/// may wait for it.
 ///
 /// Errors: WEIR_EBADF, WEIR_EINVAL (`pid` < 1; `out` is NULL), -ECHILD (no child of this process, or it was reaped),
 /// -EMFILE, -ENFILE, WEIR_ENOMEM, WEIR_ESHUTDOWN.
@@ -86,8 +87,8 @@ pub unsafe extern "C" fn weir_process_pid(process: *mut weir_process, pid: *mut 
 }
 
 /// Waits for the child to end (not to stop or continue), and reaps it. Completes with 0 and the wait status, for
-/// WIFEXITED() and its like of <sys/wait.h>; with -ECHILD where something else in the program has reaped it; or
-/// with WEIR_ECANCELED. A wait that begins after the exit was told gives the same again.
+/// WIFEXITED() and its like of <sys/wait.h>; with -ECHILD where something else has reaped it: another part of the
+/// program, or the kernel itself where the program ignores SIGCHLD; or with WEIR_ECANCELED. A wait that begins after the exit was told gives the same again.
 ///
 /// Errors: WEIR_EBADF, WEIR_EBUSY (one is pending), -ENOSPC (epoll watches), WEIR_ENOMEM, WEIR_ESHUTDOWN.
 ///
@@ -117,7 +118,8 @@ pub unsafe extern "C" fn weir_process_usage(
     unsafe { deliver(usage, || service::usage(self::process(process)?)) }
 }
 
-/// Sends a signal to the child; never to another process that got its number since. 0 only asks whether that could
+/// Sends a signal to the child; never to another process that got its number since (but for what
+/// weir_process_create() says of kernels without pidfds). 0 only asks whether that could
 /// be done.
 ///
 /// Errors: WEIR_EBADF, WEIR_EINVAL (`signo`), -ESRCH (it has ended and was reaped), -EPERM.

@@ -85,7 +85,18 @@ pub fn create(sched: &'static Scheduler, pid: pid_t) -> Result<Token, Errno> {
     }
     pidfd::check(Child::Pid(pid))?;
     let child = match pidfd::open(pid) {
-        Ok(fd) => Child::Fd(fd),
+        // Asked again by the pidfd: something else may have reaped the child meanwhile, and its number have become
+        // a stranger's. A kernel that can't wait by pidfd is one that has none.
+        Ok(fd) => match pidfd::check(Child::Fd(fd)) {
+            Ok(()) => Child::Fd(fd),
+            Err(error) => {
+                fd::close(fd);
+                if !pidfd::is_missing(error) {
+                    return Err(error);
+                }
+                Child::Pid(pid)
+            }
+        },
         Err(error) if pidfd::is_missing(error) => Child::Pid(pid),
         Err(error) => return Err(error),
     };
@@ -254,5 +265,14 @@ pub fn kill(process: Token, signo: c_int) -> Result<(), Errno> {
     if process.body().exit.is_some() {
         return Err(Errno(libc::ESRCH));
     }
-    pidfd::kill(process.body().child, signo)
+    let (child, pid) = (process.body().child, Child::Pid(process.body().pid));
+    if child != pid {
+        let sent = pidfd::kill(child, signo);
+        if sent != Err(Errno(libc::ENOSYS)) {
+            return sent;
+        }
+    }
+    // By its number, which is the child's as long as it can be waited for.
+    pidfd::check(pid).map_err(|_| Errno(libc::ESRCH))?;
+    pidfd::kill(pid, signo)
 }
