@@ -1620,7 +1620,7 @@ static void context_arguments(struct fixture *f)
     EXPECT(hook_start, WEIR_EINVAL, f->hook, NULL, f);
     EXPECT(hook_context, WEIR_EINVAL, f->hook, NULL);
     EXPECT(handle_set_strand, WEIR_EINVAL, f->hook, f->strand);
-    weir_stats too_small = {sizeof(size_t), 0};
+    weir_stats too_small = {.struct_size = sizeof(size_t)};
     EXPECT(context_stats, WEIR_EINVAL, c, NULL);
     EXPECT(context_stats, WEIR_EINVAL, c, &too_small);
     EXPECT(context_report, WEIR_EINVAL, c, NULL, 1, OUT(size_t));

@@ -1017,11 +1017,30 @@ TEST(now_is_the_monotonic_clock)
 TEST(options_tune_speed_and_not_meaning)
 {
     static const weir_context_options table[] = {
-        {sizeof(weir_context_options), 0, 0, 0, 0, 0, 0, 0},
-        {sizeof(weir_context_options), 0, 1, 1, 1, 1, 1, 0},
-        {sizeof(weir_context_options), 0, 2, 4096, 65535, 65535, 65535, 1000000000},
-        {sizeof(weir_context_options), WEIR_CONTEXT_NO_INLINE, 0, 0, 0, 0, 0, 0},
-        {sizeof(weir_context_options), WEIR_CONTEXT_NO_INLINE, 4, 7, 3, 5, 2, 1000},
+        {.struct_size = sizeof(weir_context_options)},
+        {.struct_size = sizeof(weir_context_options),
+         .thread_hint = 1,
+         .max_events = 1,
+         .inline_budget_initial = 1,
+         .inline_budget_max = 1,
+         .inline_budget_unassisted = 1},
+        {.struct_size = sizeof(weir_context_options),
+         .thread_hint = 2,
+         .max_events = 4096,
+         .inline_budget_initial = 65535,
+         .inline_budget_max = 65535,
+         .inline_budget_unassisted = 65535,
+         .timer_slack_ns = 1000000000},
+        {.struct_size = sizeof(weir_context_options),
+         .flags = WEIR_CONTEXT_NO_INLINE},
+        {.struct_size = sizeof(weir_context_options),
+         .flags = WEIR_CONTEXT_NO_INLINE,
+         .thread_hint = 4,
+         .max_events = 7,
+         .inline_budget_initial = 3,
+         .inline_budget_max = 5,
+         .inline_budget_unassisted = 2,
+         .timer_slack_ns = 1000},
     };
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
         weir_context *context = NULL;
