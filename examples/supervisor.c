@@ -136,11 +136,12 @@ static void on_end(int status, int value, void *user) {
     finish_if_done(supervisor);
 }
 
-/* Runs in the child, which has nothing of the library but its memory: it must exec or go. */
-static void become(char **arguments) {
-    sigset_t none;
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
+/* Runs in the child, which has nothing of the library but its memory: it must exec or go. A signal that comes before
+ * the exec must not be swallowed by the parent's handlers: they go while all signals are blocked. */
+static void become(char **arguments, const sigset_t *mask) {
+    static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+    for (size_t i = 0; i < 3; i++) signal(signals[i], SIG_DFL);
+    sigprocmask(SIG_SETMASK, mask, NULL);
     execvp(arguments[0], arguments);
     fprintf(stderr, "supervisor: %s: %s\n", arguments[0], strerror(errno));
     _exit(127);
@@ -149,8 +150,12 @@ static void become(char **arguments) {
 static void start(struct program *program) {
     struct supervisor *supervisor = program->supervisor;
     must(weir_context_now(supervisor->context, &program->started_at), "clock");
+    sigset_t all, mask;
+    sigfillset(&all);
+    sigprocmask(SIG_BLOCK, &all, &mask);
     pid_t pid = fork();
-    if (pid == 0) become(program->arguments);
+    if (pid == 0) become(program->arguments, &mask);
+    sigprocmask(SIG_SETMASK, &mask, NULL);
     if (pid < 0) {
         fprintf(stderr, "supervisor: fork: %s\n", strerror(errno));
         program->quick_ends++;
