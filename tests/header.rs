@@ -10,9 +10,9 @@ use std::thread;
 const INCLUDES: [&str; 5] = ["stddef.h", "stdint.h", "sys/types.h", "sys/socket.h", "sys/uio.h"];
 
 /// The sections of the header, each a file of `src/abi`. What one declares, those behind it may use.
-const SECTIONS: [&str; 12] = [
+const SECTIONS: [&str; 13] = [
     "version", "handle", "error", "context", "strand", "record", "timer", "stream", "acceptor",
-    "option", "address", "job",
+    "option", "address", "job", "resolver",
 ];
 
 fn root() -> &'static Path {

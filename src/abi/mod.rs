@@ -17,6 +17,7 @@ pub mod handle;
 pub mod job;
 pub mod option;
 pub mod record;
+pub mod resolver;
 pub mod strand;
 pub mod stream;
 pub mod timer;

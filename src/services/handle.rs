@@ -2,6 +2,7 @@
 
 use super::job::Job;
 use super::kind;
+use super::resolver::Resolver;
 use crate::sched::descriptor::Descriptor;
 use crate::sched::frame::Caller;
 use crate::sched::member::Member;
@@ -43,6 +44,11 @@ fn with<T>(token: Token, work: impl FnOnce(Held) -> Result<T, Errno>) -> Result<
             let (member, pending) = (locked.member(), locked.body().pending());
             work(Held { sched: locked.sched, member, pending })
         }
+        kind::RESOLVER => {
+            let mut locked = Object::<Resolver>::lock(token)?;
+            let (member, pending) = (locked.member(), locked.body().pending());
+            work(Held { sched: locked.sched, member, pending })
+        }
         _ => Err(Errno::BADF),
     }
 }
@@ -54,6 +60,7 @@ pub fn close(caller: &Caller, token: Token) -> Result<(), Errno> {
         KIND_TIMER => Timer::lock(token)?.close(caller),
         KIND_STRAND => Strand::lock(token)?.close(),
         kind::JOB => Object::<Job>::lock(token)?.close(caller),
+        kind::RESOLVER => Object::<Resolver>::lock(token)?.close(caller),
         _ => return Err(Errno::BADF),
     }
     Ok(())
@@ -70,6 +77,7 @@ pub fn cancel(caller: &Caller, token: Token) -> Result<usize, Errno> {
         // What is posted to a strand can't be taken back.
         KIND_STRAND => Strand::lock(token).map(|_| 0)?,
         kind::JOB => Object::<Job>::lock(token)?.cancel(caller),
+        kind::RESOLVER => Object::<Resolver>::lock(token)?.cancel(caller),
         _ => return Err(Errno::BADF),
     })
 }

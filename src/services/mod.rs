@@ -7,6 +7,7 @@ pub mod acceptor;
 pub mod handle;
 pub mod job;
 pub mod options;
+pub mod resolver;
 pub mod stream;
 pub mod timer;
 

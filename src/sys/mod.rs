@@ -20,6 +20,7 @@ pub mod errno;
 pub mod eventfd;
 pub mod fd;
 pub mod membarrier;
+pub mod netdb;
 pub mod socket;
 pub mod thread;
 pub mod timerfd;
