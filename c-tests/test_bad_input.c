@@ -9,7 +9,7 @@
 #endif
 
 /* ANY: every type but a context; a stream stands for them. */
-enum { NOTHING, CONTEXT, TIMER, STREAM, ACCEPTOR, STRAND, HOOK, SIGNALS, DATAGRAM, WATCH, PROCESS, JOB, HANDLES, ANY };
+enum { NOTHING, CONTEXT, TIMER, STREAM, ACCEPTOR, STRAND, HOOK, SIGNALS, DATAGRAM, WATCH, PROCESS, JOB, RESOLVER, HANDLES, ANY };
 
 /* A context with one of everything. The stream is connected, the acceptor listens, the timer never expires, the
  * datagram socket is its own peer. */
@@ -25,6 +25,7 @@ struct fixture {
     weir_signals *signals;
     weir_hook *hook;
     weir_process *process;
+    weir_resolver *resolver;
     int peer;
     struct where where;
 };
@@ -692,6 +693,114 @@ static int call_job_start(void *handle)
     return weir_job_start((weir_context *)handle, nothing, NULL, OUT(weir_job *), count_job, NULL);
 }
 
+static void expected_addresses(int status, weir_addresses *addresses, void *user)
+{
+    weir_addresses_free(addresses);
+    expected(status, user);
+}
+
+static void expected_names(int status, weir_names *names, void *user)
+{
+    weir_names_free(names);
+    expected(status, user);
+}
+
+static void surprised_addresses(int status, weir_addresses *addresses, void *user)
+{
+    weir_addresses_free(addresses);
+    surprised(status, user);
+}
+
+static void surprised_names(int status, weir_names *names, void *user)
+{
+    weir_names_free(names);
+    surprised(status, user);
+}
+
+/* The accessors of results take NULL. */
+static int call_addresses_canonical_name(void *handle)
+{
+    (void)handle;
+    return weir_addresses_canonical_name(NULL) != NULL;
+}
+
+static int call_addresses_count(void *handle)
+{
+    (void)handle;
+    return (int)weir_addresses_count(NULL);
+}
+
+static int call_addresses_free(void *handle)
+{
+    (void)handle;
+    weir_addresses_free(NULL);
+    return 0;
+}
+
+static int call_addresses_get(void *handle)
+{
+    const struct sockaddr *address;
+    socklen_t length;
+    (void)handle;
+    return weir_addresses_get(NULL, 0, &address, &length);
+}
+
+static int call_names_free(void *handle)
+{
+    (void)handle;
+    weir_names_free(NULL);
+    return 0;
+}
+
+static int call_names_host(void *handle)
+{
+    (void)handle;
+    return weir_names_host(NULL) != NULL;
+}
+
+static int call_names_service(void *handle)
+{
+    (void)handle;
+    return weir_names_service(NULL) != NULL;
+}
+
+static int call_resolver_cancel(void *handle)
+{
+    return weir_resolver_cancel((weir_resolver *)handle, OUT(size_t));
+}
+
+static int call_resolver_close(void *handle)
+{
+    return weir_resolver_close((weir_resolver *)handle);
+}
+
+static int call_resolver_context(void *handle)
+{
+    return weir_resolver_context((weir_resolver *)handle, OUT(weir_context *));
+}
+
+static int call_resolver_create(void *handle)
+{
+    return weir_resolver_create((weir_context *)handle, OUT(weir_resolver *));
+}
+
+static int call_resolver_resolve(void *handle)
+{
+    return weir_resolver_resolve((weir_resolver *)handle, "127.0.0.1", "80", NULL, expected_addresses, NULL);
+}
+
+static int call_resolver_reverse(void *handle)
+{
+    return weir_resolver_reverse((weir_resolver *)handle, AT(&target),
+                                 WEIR_REVERSE_NUMERIC_HOST | WEIR_REVERSE_NUMERIC_SERVICE, expected_names, NULL);
+}
+
+static int call_resolver_set_limit(void *handle)
+{
+    (void)handle;
+    return weir_resolver_set_limit(16);
+}
+
 static int call_strand_close(void *handle)
 {
     return weir_strand_close((weir_strand *)handle);
@@ -1225,6 +1334,10 @@ static const struct row table[] = {
     {"weir_acceptor_wait", ACCEPTOR, call_acceptor_wait, 0, 0, GONE, false},
     {"weir_address_format", NOTHING, call_address_format, 0, 0, 0, false},
     {"weir_address_parse", NOTHING, call_address_parse, 0, 0, 0, false},
+    {"weir_addresses_canonical_name", NOTHING, call_addresses_canonical_name, 0, 0, 0, true},
+    {"weir_addresses_count", NOTHING, call_addresses_count, 0, 0, 0, true},
+    {"weir_addresses_free", NOTHING, call_addresses_free, 0, 0, 0, true},
+    {"weir_addresses_get", NOTHING, call_addresses_get, WEIR_EINVAL, WEIR_EINVAL, WEIR_EINVAL, false},
     {"weir_context_advance", CONTEXT, call_context_advance, WEIR_EINVAL, WEIR_EINVAL, WEIR_EINVAL, false},
     {"weir_context_cancel_tag", CONTEXT, call_context_cancel_tag, 0, 0, 0, false},
     {"weir_context_create", NOTHING, call_context_create, 0, 0, 0, false},
@@ -1311,6 +1424,9 @@ static const struct row table[] = {
     {"weir_job_context", JOB, call_job_context, 0, 0, GONE, false},
     {"weir_job_set_limit", NOTHING, call_job_set_limit, 0, 0, 0, false},
     {"weir_job_start", CONTEXT, call_job_start, 0, 0, WEIR_ESHUTDOWN, false},
+    {"weir_names_free", NOTHING, call_names_free, 0, 0, 0, true},
+    {"weir_names_host", NOTHING, call_names_host, 0, 0, 0, true},
+    {"weir_names_service", NOTHING, call_names_service, 0, 0, 0, true},
     {"weir_process_cancel", PROCESS, call_process_cancel, 0, 0, GONE, true},
     {"weir_process_close", PROCESS, call_process_close, 0, 0, GONE, true},
     {"weir_process_context", PROCESS, call_process_context, 0, 0, GONE, false},
@@ -1319,6 +1435,13 @@ static const struct row table[] = {
     {"weir_process_pid", PROCESS, call_process_pid, 0, 0, GONE, false},
     {"weir_process_usage", PROCESS, call_process_usage, -EAGAIN, -EAGAIN, GONE, false},
     {"weir_process_wait", PROCESS, call_process_wait, 0, 0, GONE, true},
+    {"weir_resolver_cancel", RESOLVER, call_resolver_cancel, 0, 0, GONE, true},
+    {"weir_resolver_close", RESOLVER, call_resolver_close, 0, 0, GONE, true},
+    {"weir_resolver_context", RESOLVER, call_resolver_context, 0, 0, GONE, false},
+    {"weir_resolver_create", CONTEXT, call_resolver_create, 0, 0, WEIR_ESHUTDOWN, false},
+    {"weir_resolver_resolve", RESOLVER, call_resolver_resolve, 0, 0, GONE, false},
+    {"weir_resolver_reverse", RESOLVER, call_resolver_reverse, 0, 0, GONE, false},
+    {"weir_resolver_set_limit", NOTHING, call_resolver_set_limit, 0, 0, 0, false},
     {"weir_set_allocator", NOTHING, call_set_allocator, 0, 0, 0, false},
     {"weir_signals_add", SIGNALS, call_signals_add, 0, 0, GONE, false},
     {"weir_signals_arrived", SIGNALS, call_signals_arrived, 0, 0, GONE, false},
@@ -1454,6 +1577,7 @@ static void make(struct fixture *fixture)
     fixture->datagram = bound(fixture->context, AF_INET, NULL, &at);
     CHECK_OK(weir_datagram_connect(fixture->datagram, AT(&at)));
     fixture->empty_datagram = new_datagram(fixture->context);
+    CHECK_OK(weir_resolver_create(fixture->context, &fixture->resolver));
     target = fixture->where;
     group = loopback(AF_INET, 0);
     CHECK_EQ(inet_pton(AF_INET, "239.255.7.7", &((struct sockaddr_in *)&group.address)->sin_addr), 1);
@@ -1469,7 +1593,8 @@ static void *handle_of(const struct fixture *fixture, int kind)
                               fixture->datagram,
                               fixture->watch,
                               fixture->process,
-                              fixture->job};
+                              fixture->job,
+                              fixture->resolver};
     return handles[kind == ANY ? STREAM : kind];
 }
 
@@ -1545,6 +1670,7 @@ TEST(bad_handles_are_ebadf_in_every_function)
     CHECK_OK(weir_watch_close(dead.watch));
     CHECK_OK(weir_process_close(dead.process));
     CHECK_OK(weir_job_close(dead.job));
+    CHECK_OK(weir_resolver_close(dead.resolver));
     unmake(&dead);
     make(&live); /* which has the slots of the dead ones now, or some of them */
     EACH_ROW(row) {
@@ -1702,6 +1828,31 @@ static void job_arguments(struct fixture *f)
     EXPECT(job_set_limit, WEIR_EINVAL, 0);
     EXPECT(job_set_limit, WEIR_EINVAL, 1025);
     EXPECT(job_set_limit, WEIR_EINVAL, UINT32_MAX);
+}
+
+static void resolver_arguments(struct fixture *f)
+{
+    weir_resolver *r = f->resolver;
+    weir_resolve_hints hints = {.struct_size = sizeof hints, .flags = 1u << 31};
+    const struct sockaddr *address = NULL;
+    socklen_t length = 0;
+    EXPECT(resolver_create, WEIR_EINVAL, f->context, NULL);
+    EXPECT(resolver_context, WEIR_EINVAL, r, NULL);
+    EXPECT(resolver_resolve, WEIR_EINVAL, r, NULL, NULL, NULL, surprised_addresses, f);
+    EXPECT(resolver_resolve, WEIR_EINVAL, r, "::1", "1", &hints, surprised_addresses, f);
+    hints.flags = 0;
+    hints.struct_size--;
+    EXPECT(resolver_resolve, WEIR_EINVAL, r, "::1", "1", &hints, surprised_addresses, f);
+    EXPECT(resolver_reverse, WEIR_EINVAL, r, NULL, 16, 0, surprised_names, f);
+    EXPECT(resolver_reverse, WEIR_EINVAL, r, AT(&target), 16, surprised_names, f);
+    EXPECT(resolver_reverse, WEIR_EINVAL, r, AT(&target), UINT32_MAX, surprised_names, f);
+    struct where local = unix_place("reverse");
+    EXPECT(resolver_reverse, -EAFNOSUPPORT, r, AT(&local), 0, surprised_names, f);
+    EXPECT(resolver_set_limit, WEIR_EINVAL, 0);
+    EXPECT(resolver_set_limit, WEIR_EINVAL, 1025);
+    EXPECT(resolver_set_limit, WEIR_EINVAL, UINT32_MAX);
+    EXPECT(addresses_get, WEIR_EINVAL, NULL, 0, &address, &length);
+    EXPECT(addresses_get, WEIR_EINVAL, NULL, SIZE_MAX, NULL, NULL);
 }
 
 static void timer_arguments(struct fixture *f)
@@ -2167,6 +2318,7 @@ TEST(bad_arguments_give_their_errors_in_every_function)
     handle_arguments(&fixture);
     job_arguments(&fixture);
     signals_arguments(&fixture);
+    resolver_arguments(&fixture);
     timer_arguments(&fixture);
     stream_arguments(&fixture);
     compose_arguments(&fixture);

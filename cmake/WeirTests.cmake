@@ -64,6 +64,11 @@ function(weir_add_script name label timeout)
     set_tests_properties(${name} PROPERTIES LABELS "${label}" TIMEOUT ${timeout})
 endfunction()
 
+if(TARGET resolve)
+    weir_add_script(example.resolve example 60 "${PROJECT_SOURCE_DIR}/c-tests/examples/resolve"
+        "$<TARGET_FILE:resolve>")
+endif()
+
 # The rest is about the library as it ships, so a sanitizer build leaves it out.
 if(WEIR_TOP_LEVEL AND NOT WEIR_SANITIZE)
     set(_weir_here "${PROJECT_SOURCE_DIR}/c-tests")

@@ -134,6 +134,11 @@ typedef struct weir_job weir_job;
 typedef struct weir_process weir_process;
 
 /**
+ * Looks up names and addresses. Made by weir_resolver_create().
+ */
+typedef struct weir_resolver weir_resolver;
+
+/**
  * A set of POSIX signals. Made by weir_signals_create().
  */
 typedef struct weir_signals weir_signals;
@@ -282,6 +287,56 @@ int weir_handle_set_strand(void *handle, weir_strand *strand);
  * The end of a stream: the peer has sent all that it will.
  */
 #define WEIR_EOF -10001
+
+/**
+ * EAI_ADDRFAMILY: the host has no address of that family.
+ */
+#define WEIR_EAI_ADDRFAMILY -10101
+
+/**
+ * EAI_AGAIN: the name server did not answer; a later try may succeed.
+ */
+#define WEIR_EAI_AGAIN -10102
+
+/**
+ * EAI_BADFLAGS: the flags of a lookup do not go together.
+ */
+#define WEIR_EAI_BADFLAGS -10103
+
+/**
+ * EAI_FAIL: the name server failed for good, or gave a reason that has no code.
+ */
+#define WEIR_EAI_FAIL -10104
+
+/**
+ * EAI_FAMILY: lookups do not know that address family.
+ */
+#define WEIR_EAI_FAMILY -10105
+
+/**
+ * EAI_NODATA: the host exists and has no address.
+ */
+#define WEIR_EAI_NODATA -10106
+
+/**
+ * EAI_NONAME: the host or the service is not known.
+ */
+#define WEIR_EAI_NONAME -10107
+
+/**
+ * EAI_OVERFLOW: a name is too long.
+ */
+#define WEIR_EAI_OVERFLOW -10108
+
+/**
+ * EAI_SERVICE: that socket type does not have the service.
+ */
+#define WEIR_EAI_SERVICE -10109
+
+/**
+ * EAI_SOCKTYPE: lookups do not know that socket type.
+ */
+#define WEIR_EAI_SOCKTYPE -10110
 
 /**
  * -ECANCELED: ended by cancel, close or destruction.
@@ -725,7 +780,7 @@ int weir_context_cancel_tag(weir_context *context, uint64_t tag, size_t *count);
  * both sides have every handle and every pending operation, and whoever asks first gets the data, so that one of
  * them usually closes what it does not want. weir_context_fd() gives another fd in the child.
  *
- * Jobs that run at the fork go on in the parent; in the child they complete with WEIR_ECANCELED.
+ * Jobs that run at the fork, and lookups, go on in the parent; in the child they complete with WEIR_ECANCELED.
  *
  * At the fork other threads may be asleep in run functions of the context, but none may be in a callback
  * or in another function of the library; in the child they do not exist. (WEIR_FORK_PREPARE tells.) May be called
@@ -3167,6 +3222,260 @@ int weir_job_context(weir_job *job, weir_context **out);
  * Thread: any; never blocks.
  */
 int weir_job_set_limit(uint32_t threads);
+
+/* ---- resolver -------------------------------------------------------------------------------- */
+
+/**
+ * Lookup flag: a NULL host is the wildcard, for a bind; without it, loopback. AI_PASSIVE.
+ */
+#define WEIR_RESOLVE_PASSIVE 1
+
+/**
+ * Lookup flag: also find the canonical name of the host. AI_CANONNAME.
+ */
+#define WEIR_RESOLVE_CANONICAL_NAME 2
+
+/**
+ * Lookup flag: the host is an address; a name is WEIR_EAI_NONAME. AI_NUMERICHOST.
+ */
+#define WEIR_RESOLVE_NUMERIC_HOST 4
+
+/**
+ * Lookup flag: the service is a number; a name is WEIR_EAI_NONAME. AI_NUMERICSERV.
+ */
+#define WEIR_RESOLVE_NUMERIC_SERVICE 8
+
+/**
+ * Lookup flag: only families of which this machine has an address. AI_ADDRCONFIG.
+ */
+#define WEIR_RESOLVE_ADDRESS_CONFIGURED 16
+
+/**
+ * Lookup flag: with AF_INET6, IPv4 addresses in their IPv6 form where there are no others. AI_V4MAPPED.
+ */
+#define WEIR_RESOLVE_V4_MAPPED 32
+
+/**
+ * Lookup flag: with WEIR_RESOLVE_V4_MAPPED, both. AI_ALL.
+ */
+#define WEIR_RESOLVE_ALL 64
+
+/**
+ * Reverse flag: the host as an address. NI_NUMERICHOST.
+ */
+#define WEIR_REVERSE_NUMERIC_HOST 1
+
+/**
+ * Reverse flag: the service as a number. NI_NUMERICSERV.
+ */
+#define WEIR_REVERSE_NUMERIC_SERVICE 2
+
+/**
+ * Reverse flag: WEIR_EAI_NONAME where the host has no name, not its address. NI_NAMEREQD.
+ */
+#define WEIR_REVERSE_NAME_REQUIRED 4
+
+/**
+ * Reverse flag: the service's name with datagrams, where it differs. NI_DGRAM.
+ */
+#define WEIR_REVERSE_DATAGRAM 8
+
+/**
+ * The addresses that weir_resolver_resolve() found. Not a handle: plain memory, which weir_addresses_free()
+ * frees, and which outlives the resolver and its context.
+ */
+typedef struct weir_addresses weir_addresses;
+
+/**
+ * The names that weir_resolver_reverse() found. Not a handle: plain memory, which weir_names_free() frees, and
+ * which outlives the resolver and its context.
+ */
+typedef struct weir_names weir_names;
+
+/**
+ * What kind of addresses is wanted. Set everything to 0 and struct_size to sizeof(weir_resolve_hints). A
+ * struct_size larger than the library knows is accepted if the rest is 0.
+ */
+typedef struct weir_resolve_hints {
+    /**
+     * sizeof(weir_resolve_hints).
+     */
+    size_t struct_size;
+    /**
+     * WEIR_RESOLVE_... flags; an unknown one is WEIR_EINVAL.
+     */
+    uint32_t flags;
+    /**
+     * AF_INET or AF_INET6; 0 for both.
+     */
+    int family;
+    /**
+     * SOCK_STREAM, SOCK_DGRAM or SOCK_RAW; 0 for that of `protocol`, or for SOCK_STREAM if that is 0 too.
+     */
+    int socktype;
+    /**
+     * IPPROTO_...; 0 for that of `socktype`.
+     */
+    int protocol;
+} weir_resolve_hints;
+
+/**
+ * Called with what a forward lookup found. `addresses` belongs to the receiver, who ends it with
+ * weir_addresses_free(). It is NULL where `status` is negative.
+ */
+typedef void (*weir_resolve_callback)(int status, weir_addresses *addresses, void *user);
+
+/**
+ * Called with what a reverse lookup found. `names` belongs to the receiver, who ends it with
+ * weir_names_free(). It is NULL where `status` is negative.
+ */
+typedef void (*weir_reverse_callback)(int status, weir_names *names, void *user);
+
+/**
+ * Makes a resolver of a context. End it with weir_resolver_close().
+ *
+ * Errors: WEIR_EBADF, WEIR_EINVAL (`out` is NULL), WEIR_ENOMEM, WEIR_ESHUTDOWN.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_resolver_create(weir_context *context, weir_resolver **out);
+
+/**
+ * Ends a resolver. Pending lookups complete with WEIR_ECANCELED, later, in run; a thread that still waits for an
+ * answer drops it when it comes.
+ *
+ * Errors: WEIR_EBADF.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_resolver_close(weir_resolver *resolver);
+
+/**
+ * Ends every pending lookup with WEIR_ECANCELED, at once, however long the name server takes; new ones may begin.
+ * The thread that waits for the name server stays occupied until it answers. `count`, which may be NULL,
+ * receives how many were ended.
+ *
+ * Errors: WEIR_EBADF.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_resolver_cancel(weir_resolver *resolver,
+                         size_t *count);
+
+/**
+ * The context that the resolver belongs to.
+ *
+ * Errors: WEIR_EBADF, WEIR_EINVAL (`out` is NULL).
+ *
+ * Thread: any; never blocks.
+ */
+int weir_resolver_context(weir_resolver *resolver, weir_context **out);
+
+/**
+ * Looks up the addresses of `host` and `service`, as getaddrinfo(3) does, on a thread of the library's. Any number
+ * of lookups may be pending on a resolver; they complete in any order. What the pointers point to is copied.
+ *
+ * `host` is a name or an address, an IPv6 address with its scope if need be ("fe80::1%eth0"); NULL is this machine,
+ * see WEIR_RESOLVE_PASSIVE. `service` is a name or a port number; NULL gives port 0. `hints` may be NULL: stream
+ * sockets of both families. Where host and service are numbers, or NULL, no thread is needed.
+ *
+ * The callback receives 0 and at least one address, in the order in which they should be tried, or WEIR_ECANCELED,
+ * WEIR_EAI_..., WEIR_ENOMEM, or the errno of getaddrinfo's EAI_SYSTEM.
+ *
+ * Errors: WEIR_EBADF, WEIR_EINVAL (`host` and `service` are NULL, or the hints), -ENAMETOOLONG (more than
+ * 1024 bytes), WEIR_ENOMEM, WEIR_ESHUTDOWN, -EAGAIN (there is no thread, and none can be started).
+ *
+ * Thread: any; never blocks.
+ */
+int weir_resolver_resolve(weir_resolver *resolver,
+                          const char *host,
+                          const char *service,
+                          const weir_resolve_hints *hints,
+                          weir_resolve_callback callback,
+                          void *user);
+
+/**
+ * Looks up the names of an address and its port, as getnameinfo(3) does, on a thread of the library's; without one
+ * where `flags` ask for both as numbers. Otherwise as weir_resolver_resolve(). `flags` are WEIR_REVERSE_...
+ *
+ * Errors: WEIR_EBADF, WEIR_EINVAL (address or flags), -EAFNOSUPPORT (not AF_INET or AF_INET6), WEIR_ENOMEM,
+ * WEIR_ESHUTDOWN, -EAGAIN (there is no thread, and none can be started).
+ *
+ * Thread: any; never blocks.
+ */
+int weir_resolver_reverse(weir_resolver *resolver,
+                          const struct sockaddr *address,
+                          socklen_t length,
+                          uint32_t flags,
+                          weir_reverse_callback callback,
+                          void *user);
+
+/**
+ * How many threads of the process may wait for lookups at once: 1 to 1024; default 16. They are not those of jobs,
+ * start when they are needed and go when they are idle. Lookups beyond the limit wait for their turn. A
+ * larger limit counts from the next lookup that is begun.
+ *
+ * Errors: WEIR_EINVAL.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_resolver_set_limit(uint32_t threads);
+
+/**
+ * How many addresses there are; 0 for NULL.
+ *
+ * Thread: any; never blocks.
+ */
+size_t weir_addresses_count(const weir_addresses *addresses);
+
+/**
+ * One of the addresses, counted from 0; it may be used until weir_addresses_free().
+ *
+ * Errors: WEIR_EINVAL (NULL, or there is no such address).
+ *
+ * Thread: any; never blocks.
+ */
+int weir_addresses_get(const weir_addresses *addresses,
+                       size_t index,
+                       const struct sockaddr **address,
+                       socklen_t *length);
+
+/**
+ * The canonical name, which may be used until weir_addresses_free(); NULL where WEIR_RESOLVE_CANONICAL_NAME was not
+ * given, or for NULL.
+ *
+ * Thread: any; never blocks.
+ */
+const char *weir_addresses_canonical_name(const weir_addresses *addresses);
+
+/**
+ * Frees the addresses. NULL is allowed.
+ *
+ * Thread: any; never blocks.
+ */
+void weir_addresses_free(weir_addresses *addresses);
+
+/**
+ * The name of the host, or its address where it has none; it may be used until weir_names_free(). NULL for NULL.
+ *
+ * Thread: any; never blocks.
+ */
+const char *weir_names_host(const weir_names *names);
+
+/**
+ * The name of the service, or the number of the port where it has none; it may be used until weir_names_free().
+ * NULL for NULL.
+ *
+ * Thread: any; never blocks.
+ */
+const char *weir_names_service(const weir_names *names);
+
+/**
+ * Frees the names. NULL is allowed.
+ *
+ * Thread: any; never blocks.
+ */
+void weir_names_free(weir_names *names);
 
 /* ---- pool ------------------------------------------------------------------------------------ */
 

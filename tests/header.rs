@@ -33,6 +33,7 @@ const SECTIONS: &[&str] = &[
     "watch",
     "process",
     "job",
+    "resolver",
     "pool",
     "enter",
     "report",

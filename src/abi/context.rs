@@ -555,7 +555,7 @@ pub const WEIR_FORK_CHILD: c_int = 3;
 /// both sides have every handle and every pending operation, and whoever asks first gets the data, so that one of
 /// them usually closes what it does not want. weir_context_fd() gives another fd in the child.
 ///
-/// Jobs that run at the fork go on in the parent; in the child they complete with WEIR_ECANCELED.
+/// Jobs that run at the fork, and lookups, go on in the parent; in the child they complete with WEIR_ECANCELED.
 ///
 /// At the fork other threads may be asleep in run functions of the context, but none may be in a callback
 /// or in another function of the library; in the child they do not exist. (WEIR_FORK_PREPARE tells.) May be called

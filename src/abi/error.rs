@@ -7,6 +7,26 @@ use std::ffi::CStr;
 
 /// The end of a stream: the peer has sent all that it will.
 pub const WEIR_EOF: c_int = -10001;
+/// EAI_ADDRFAMILY: the host has no address of that family.
+pub const WEIR_EAI_ADDRFAMILY: c_int = -10101;
+/// EAI_AGAIN: the name server did not answer; a later try may succeed.
+pub const WEIR_EAI_AGAIN: c_int = -10102;
+/// EAI_BADFLAGS: the flags of a lookup do not go together.
+pub const WEIR_EAI_BADFLAGS: c_int = -10103;
+/// EAI_FAIL: the name server failed for good, or gave a reason that has no code.
+pub const WEIR_EAI_FAIL: c_int = -10104;
+/// EAI_FAMILY: lookups do not know that address family.
+pub const WEIR_EAI_FAMILY: c_int = -10105;
+/// EAI_NODATA: the host exists and has no address.
+pub const WEIR_EAI_NODATA: c_int = -10106;
+/// EAI_NONAME: the host or the service is not known.
+pub const WEIR_EAI_NONAME: c_int = -10107;
+/// EAI_OVERFLOW: a name is too long.
+pub const WEIR_EAI_OVERFLOW: c_int = -10108;
+/// EAI_SERVICE: that socket type does not have the service.
+pub const WEIR_EAI_SERVICE: c_int = -10109;
+/// EAI_SOCKTYPE: lookups do not know that socket type.
+pub const WEIR_EAI_SOCKTYPE: c_int = -10110;
 /// -ECANCELED: ended by cancel, close or destruction.
 pub const WEIR_ECANCELED: c_int = -125;
 /// -EBADF: the handle is stale, closed, NULL, forged or of another type.
@@ -48,12 +68,33 @@ fn lookup(code: c_int) -> (&'static CStr, &'static CStr) {
     match code {
         0 => (c"OK", c"success"),
         WEIR_EOF => (c"WEIR_EOF", c"end of stream"),
-        _ => ERRNOS
+        _ => LOOKUPS
             .iter()
-            .find(|row| Some(row.0) == code.checked_neg())
-            .map_or((c"UNKNOWN", c"unknown error"), |row| (row.1, row.2)),
+            .find(|row| row.0 == code)
+            .map_or_else(|| errno(code), |row| (row.1, row.2)),
     }
 }
+
+fn errno(code: c_int) -> (&'static CStr, &'static CStr) {
+    ERRNOS
+        .iter()
+        .find(|row| Some(row.0) == code.checked_neg())
+        .map_or((c"UNKNOWN", c"unknown error"), |row| (row.1, row.2))
+}
+
+/// What getaddrinfo and getnameinfo may say.
+static LOOKUPS: [(c_int, &CStr, &CStr); 10] = [
+    (WEIR_EAI_ADDRFAMILY, c"WEIR_EAI_ADDRFAMILY", c"host has no address of that family"),
+    (WEIR_EAI_AGAIN, c"WEIR_EAI_AGAIN", c"name lookup failed for now"),
+    (WEIR_EAI_BADFLAGS, c"WEIR_EAI_BADFLAGS", c"flags of a name lookup do not go together"),
+    (WEIR_EAI_FAIL, c"WEIR_EAI_FAIL", c"name lookup failed"),
+    (WEIR_EAI_FAMILY, c"WEIR_EAI_FAMILY", c"address family not known to name lookups"),
+    (WEIR_EAI_NODATA, c"WEIR_EAI_NODATA", c"host has no address"),
+    (WEIR_EAI_NONAME, c"WEIR_EAI_NONAME", c"host or service not known"),
+    (WEIR_EAI_OVERFLOW, c"WEIR_EAI_OVERFLOW", c"name too long for a name lookup"),
+    (WEIR_EAI_SERVICE, c"WEIR_EAI_SERVICE", c"service not known for that socket type"),
+    (WEIR_EAI_SOCKTYPE, c"WEIR_EAI_SOCKTYPE", c"socket type not known to name lookups"),
+];
 
 /// Every errno of Linux.
 static ERRNOS: [(c_int, &CStr, &CStr); 131] = [
@@ -233,6 +274,29 @@ mod tests {
     }
 
     #[test]
+    fn lookups_have_names_of_their_own() {
+        use crate::sys::netdb::fault;
+        let given = [
+            (fault::ADDRFAMILY, "WEIR_EAI_ADDRFAMILY"),
+            (fault::AGAIN, "WEIR_EAI_AGAIN"),
+            (fault::BADFLAGS, "WEIR_EAI_BADFLAGS"),
+            (fault::FAIL, "WEIR_EAI_FAIL"),
+            (fault::FAMILY, "WEIR_EAI_FAMILY"),
+            (fault::NODATA, "WEIR_EAI_NODATA"),
+            (fault::NONAME, "WEIR_EAI_NONAME"),
+            (fault::OVERFLOW, "WEIR_EAI_OVERFLOW"),
+            (fault::SERVICE, "WEIR_EAI_SERVICE"),
+            (fault::SOCKTYPE, "WEIR_EAI_SOCKTYPE"),
+        ];
+        assert_eq!(given.len(), LOOKUPS.len());
+        for (fault, text) in given {
+            assert_eq!(name(fault.code()), text);
+        }
+        let texts: std::collections::HashSet<_> = LOOKUPS.iter().map(|row| row.2).collect();
+        assert_eq!(texts.len(), LOOKUPS.len());
+    }
+
+    #[test]
     fn c_gets_strings() {
         // SAFETY: both answer static strings.
         let both = |code| unsafe {
@@ -259,7 +323,8 @@ mod tests {
 
     #[test]
     fn what_is_no_code_is_unknown() {
-        for code in [1, 9, 125, c_int::MAX, c_int::MIN, -134, -4096, -10000, -10002] {
+        for code in [1, 9, 125, c_int::MAX, c_int::MIN, -134, -4096, -10000, -10002, -10100, -10111]
+        {
             assert_eq!(name(code), "UNKNOWN");
         }
         assert_eq!(name(0), "OK");

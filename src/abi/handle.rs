@@ -68,6 +68,11 @@ pub struct weir_job {
     _opaque: [u8; 0],
 }
 
+/// Looks up names and addresses. Made by weir_resolver_create().
+pub struct weir_resolver {
+    _opaque: [u8; 0],
+}
+
 /// Called when an operation completes: with 0 or a negative code, and the pointer given with it.
 pub type weir_callback = Option<unsafe extern "C-unwind" fn(status: c_int, user: *mut c_void)>;
 
@@ -208,6 +213,11 @@ pub(super) fn watch(pointer: *const weir_watch) -> Result<Token, Errno> {
 #[inline]
 pub(super) fn job(pointer: *const weir_job) -> Result<Token, Errno> {
     token(pointer, kind::JOB)
+}
+
+#[inline]
+pub(super) fn resolver(pointer: *const weir_resolver) -> Result<Token, Errno> {
+    token(pointer, kind::RESOLVER)
 }
 
 /// A handle of any kind.

@@ -27,6 +27,7 @@ pub mod pool;
 pub mod process;
 pub mod record;
 pub mod report;
+pub mod resolver;
 pub mod signals;
 pub mod strand;
 pub mod stream;

@@ -115,19 +115,32 @@ impl Pool {
     }
 }
 
-/// For the user's functions, which may need some stack.
-const JOB_STACK: usize = 1 << 20;
+/// For the user's functions, and for what name services load, which may need some.
+const STACK: usize = 1 << 20;
 const LIMIT: usize = 16;
 
 /// The pool of jobs.
 #[cfg(not(loom))]
-pub static JOBS: Pool = Pool::new(LIMIT, JOB_STACK, serve_jobs);
+pub static JOBS: Pool = Pool::new(LIMIT, STACK, serve_jobs);
 /// The pool of jobs.
 #[cfg(loom)]
 pub static JOBS: once_cell::sync::Lazy<Pool> =
-    once_cell::sync::Lazy::new(|| Pool::new(LIMIT, JOB_STACK, serve_jobs));
+    once_cell::sync::Lazy::new(|| Pool::new(LIMIT, STACK, serve_jobs));
 
 extern "C" fn serve_jobs(_: *mut c_void) -> *mut c_void {
     JOBS.serve();
+    ptr::null_mut()
+}
+
+/// The pool of lookups: one that hangs is not in the way of jobs, nor the other way round.
+#[cfg(not(loom))]
+pub static LOOKUPS: Pool = Pool::new(LIMIT, STACK, serve_lookups);
+/// The pool of lookups.
+#[cfg(loom)]
+pub static LOOKUPS: once_cell::sync::Lazy<Pool> =
+    once_cell::sync::Lazy::new(|| Pool::new(LIMIT, STACK, serve_lookups));
+
+extern "C" fn serve_lookups(_: *mut c_void) -> *mut c_void {
+    LOOKUPS.serve();
     ptr::null_mut()
 }

@@ -1,6 +1,6 @@
 //! A context in the child of a fork.
 
-use super::{job, signals};
+use super::{job, resolver, signals};
 use crate::sched::frame::Caller;
 use crate::sched::scheduler::Scheduler;
 use crate::sched::sync::Mutex;
@@ -22,6 +22,7 @@ pub fn child(sched: &'static Scheduler, caller: &Caller) -> Result<(), Errno> {
     if *done != fork::count() {
         signals::after_fork()?;
         job::after_fork()?;
+        resolver::after_fork()?;
         *done = fork::count();
     }
     drop(done);

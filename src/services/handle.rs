@@ -1,6 +1,7 @@
 //! What every handle can do, whatever its kind.
 
 use super::job::Job;
+use super::resolver::Resolver;
 use super::{kind, process, signals};
 use crate::sched::descriptor::Descriptor;
 use crate::sched::frame::Caller;
@@ -65,6 +66,11 @@ fn with<T>(token: Token, work: impl FnOnce(Held) -> Result<T, Errno>) -> Result<
             let (member, pending) = (locked.member(), locked.body().pending());
             work(Held { sched: locked.sched, member, pending })
         }
+        kind::RESOLVER => {
+            let mut locked = Object::<Resolver>::lock(token)?;
+            let (member, pending) = (locked.member(), locked.body().pending());
+            work(Held { sched: locked.sched, member, pending })
+        }
         _ => Err(Errno::BADF),
     }
 }
@@ -80,6 +86,7 @@ pub fn close(caller: &Caller, token: Token) -> Result<(), Errno> {
         KIND_STRAND => Strand::lock(token)?.close(),
         kind::PROCESS => process::lock(token)?.close(caller),
         KIND_HOOK => Hook::lock(token)?.close(caller),
+        kind::RESOLVER => Object::<Resolver>::lock(token)?.close(caller),
         _ => return Err(Errno::BADF),
     }
     Ok(())
@@ -100,6 +107,7 @@ pub fn cancel(caller: &Caller, token: Token) -> Result<usize, Errno> {
         KIND_STRAND => Strand::lock(token).map(|_| 0)?,
         kind::PROCESS => process::lock(token)?.cancel(caller),
         KIND_HOOK => Hook::lock(token)?.stop(caller),
+        kind::RESOLVER => Object::<Resolver>::lock(token)?.cancel(caller),
         _ => return Err(Errno::BADF),
     })
 }

@@ -15,6 +15,7 @@ pub mod pooled;
 pub mod process;
 pub mod read_until;
 pub mod report;
+pub mod resolver;
 pub mod rights;
 pub mod send_file;
 pub mod signal_board;

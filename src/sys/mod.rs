@@ -27,6 +27,7 @@ pub mod local;
 pub mod membarrier;
 pub mod memory;
 pub mod message;
+pub mod netdb;
 pub mod pidfd;
 pub mod poll;
 pub mod rights;
