@@ -953,6 +953,16 @@ static int call_process_wait(void *handle)
     return weir_process_wait((weir_process *)handle, expected_value, NULL);
 }
 
+static int call_datagram_receive_each(void *handle)
+{
+    return weir_datagram_receive_each((weir_datagram *)handle, NULL);
+}
+
+static int call_context_pool_sender(void *handle)
+{
+    return weir_context_pool_sender((weir_context *)handle, 12345, OUT(struct sockaddr_storage), &out_length);
+}
+
 static int call_stream_adopt(void *handle)
 {
     return weir_stream_adopt((weir_stream *)handle, 0);
@@ -1352,6 +1362,7 @@ static const struct row table[] = {
     {"weir_context_poll_one", CONTEXT, call_context_poll_one, 0, 0, WEIR_ESHUTDOWN, true},
     {"weir_context_pool", CONTEXT, call_context_pool, 0, 0, WEIR_ESHUTDOWN, true},
     {"weir_context_pool_release", CONTEXT, call_context_pool_release, WEIR_EINVAL, WEIR_EINVAL, WEIR_EINVAL, false},
+    {"weir_context_pool_sender", CONTEXT, call_context_pool_sender, WEIR_EINVAL, WEIR_EINVAL, WEIR_EINVAL, false},
     {"weir_context_post", CONTEXT, call_context_post, 0, 0, WEIR_ESHUTDOWN, true},
     {"weir_context_reap", CONTEXT, call_context_reap, 0, 0, WEIR_ESHUTDOWN, false},
     {"weir_context_report", CONTEXT, call_context_report, 0, 0, 0, false},
@@ -1387,6 +1398,7 @@ static const struct row table[] = {
     {"weir_datagram_pair", CONTEXT, call_datagram_pair, 0, 0, WEIR_ESHUTDOWN, false},
     {"weir_datagram_receive", DATAGRAM, call_datagram_receive, 0, 0, GONE, false},
     {"weir_datagram_receive_batch", DATAGRAM, call_datagram_receive_batch, 0, 0, GONE, false},
+    {"weir_datagram_receive_each", DATAGRAM, call_datagram_receive_each, 0, 0, GONE, false},
     {"weir_datagram_receive_fds", DATAGRAM, call_datagram_receive_fds, -EOPNOTSUPP, -EOPNOTSUPP, GONE, false},
     {"weir_datagram_receive_from", DATAGRAM, call_datagram_receive_from, 0, 0, GONE, false},
     {"weir_datagram_release", DATAGRAM, call_datagram_release, 0, 0, GONE, false},
@@ -1765,6 +1777,9 @@ static void context_arguments(struct fixture *f)
     EXPECT(process_pid, WEIR_EINVAL, f->process, NULL);
     EXPECT(process_usage, WEIR_EINVAL, f->process, NULL);
     EXPECT(process_kill, WEIR_EINVAL, f->process, -1);
+    EXPECT(context_pool_sender, WEIR_EINVAL, c, 0, OUT(struct sockaddr_storage), &out_length);
+    EXPECT(context_pool_sender, WEIR_EINVAL, c, 0, NULL, &out_length);
+    EXPECT(datagram_receive_each, WEIR_ENOTCONN, f->empty_datagram, f);
     EXPECT(strand_create, WEIR_EINVAL, c, NULL);
     EXPECT(timer_create, WEIR_EINVAL, c, NULL);
     EXPECT(stream_create, WEIR_EINVAL, c, NULL);

@@ -1,5 +1,5 @@
 /* Multi-shot reads into the context's pool, and submitting in batches. */
-#include "net.h"
+#include "dgram.h"
 
 static weir_record records[64];
 static const char *base;
@@ -152,6 +152,66 @@ TEST(no_room_for_records_pauses_too)
     }
     CHECK_OK(weir_context_destroy(context));
     close(ends[1]);
+}
+
+/* Each datagram has a slot and its sender; an empty one is data, a long one tells its length. */
+TEST(datagrams_come_in_slots_with_their_senders)
+{
+    weir_context *context = pooled(3, 16);
+    struct where at, senders[2];
+    weir_datagram *datagram = bound(context, AF_INET, NULL, &at), *peers[2];
+    struct sockaddr_storage from;
+    socklen_t length = 0;
+    int me;
+    for (int i = 0; i < 2; i++) {
+        peers[i] = bound(context, AF_INET, NULL, &senders[i]);
+        CHECK_OK(weir_datagram_connect(peers[i], AT(&at)));
+    }
+    CHECK_OK(weir_datagram_receive_each(datagram, &me));
+    CHECK_CODE(weir_datagram_receive_each(datagram, &me), WEIR_EBUSY);
+    static const size_t sizes[] = {5, 0, 40, 16, 1};
+    for (size_t i = 0; i < 5; i++) {
+        char text[40];
+        size_t sent = 0;
+        memset(text, 'a' + (int)i, sizeof text);
+        CHECK_OK(weir_datagram_try_send(peers[i % 2], text, sizes[i], &sent));
+        CHECK_EQ(reap(context, 8, WEIR_FOREVER), 1);
+        CHECK_EQ(records[0].kind, WEIR_OP_RECEIVE);
+        CHECK_OK(records[0].status);
+        CHECK(records[0].user == &me);
+        CHECK_EQ(records[0].value, sizes[i]);
+        CHECK(memcmp(base + records[0].extra, text, sizes[i] < 16 ? sizes[i] : 16) == 0);
+        CHECK_OK(weir_context_pool_sender(context, records[0].extra, &from, &length));
+        CHECK_EQ(length, senders[i % 2].length);
+        CHECK(memcmp(&from, &senders[i % 2].address, length) == 0);
+        CHECK_OK(weir_context_pool_release(context, records[0].extra));
+        CHECK_CODE(weir_context_pool_sender(context, records[0].extra, &from, &length), WEIR_EINVAL);
+    }
+    /* More than there are slots: the rest waits in the kernel. */
+    for (char i = 0; i < 5; i++) {
+        size_t sent = 0;
+        CHECK_OK(weir_datagram_try_send(peers[0], &i, 1, &sent));
+    }
+    uint64_t held[8];
+    size_t got = 0, next = 0;
+    while (got < 3) {
+        size_t count = reap(context, 8, 10 * CHECK_SECOND);
+        for (size_t i = 0; i < count; i++, got++) {
+            CHECK_EQ(base[records[i].extra], (char)got);
+            held[got] = records[i].extra;
+        }
+    }
+    CHECK_EQ(reap(context, 8, 50 * CHECK_MS), 0);
+    while (got < 5) {
+        CHECK_OK(weir_context_pool_release(context, held[next++]));
+        CHECK_EQ(reap(context, 1, 10 * CHECK_SECOND), 1);
+        CHECK_EQ(base[records[0].extra], (char)got);
+        held[got++] = records[0].extra;
+    }
+    CHECK_OK(weir_datagram_cancel(datagram, NULL));
+    CHECK_EQ(reap(context, 8, WEIR_FOREVER), 1);
+    CHECK_CODE(records[0].status, WEIR_ECANCELED);
+    CHECK_OK(weir_context_destroy(context));
 }
 
 /* ---- callbacks */

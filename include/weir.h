@@ -3501,6 +3501,33 @@ int weir_stream_read_each(weir_stream *stream,
                           void *user);
 
 /**
+ * Receives datagrams one after another, each into a buffer of the context's pool and with a record of kind
+ * WEIR_OP_RECEIVE: `value` is the datagram's length, `extra` the buffer's offset; the buffer is the receiver's until it is
+ * released. A datagram that is longer than a buffer is cut: `value` is above the size of a buffer then. Ends once with a
+ * negative status: WEIR_ECANCELED after cancel, close or destruction, or the error of the socket (-ECONNREFUSED where a
+ * connected peer is gone). While no buffer is free receiving pauses, and the datagrams wait in the kernel.
+ *
+ * Errors: as weir_stream_read_each().
+ *
+ * Thread: any; never blocks.
+ */
+int weir_datagram_receive_each(weir_datagram *datagram,
+                               void *user);
+
+/**
+ * Where the datagram in a buffer came from. A sender without a name is of family AF_UNSPEC.
+ *
+ * Errors: WEIR_EBADF, WEIR_EINVAL (`address` or `length` is NULL; no buffer with a datagram that the caller has begins
+ * there).
+ *
+ * Thread: any; never blocks.
+ */
+int weir_context_pool_sender(weir_context *context,
+                             uint64_t offset,
+                             struct sockaddr_storage *address,
+                             socklen_t *length);
+
+/**
  * The pool's memory: where it begins, the bytes of a buffer and the number of buffers, each of which may be
  * NULL. It stays in its place until the context is destroyed. The pool is made here if it was not used yet.
  *

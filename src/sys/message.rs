@@ -49,6 +49,8 @@ pub struct Received {
     pub bytes: usize,
     /// The datagram was longer than its buffer.
     pub cut: bool,
+    /// Its own length.
+    pub whole: usize,
 }
 
 /// Receives one datagram. Where `address` is not NULL it and `address_length` tell the sender.
@@ -74,7 +76,7 @@ pub unsafe fn recv(
         // SAFETY: promised by the caller.
         unsafe { tell_sender(address, address_length, used) };
     }
-    Ok(Received { bytes: whole.min(length), cut: whole > length })
+    Ok(Received { bytes: whole.min(length), cut: whole > length, whole })
 }
 
 /// The length of a sender's address; one without a name, of AF_UNIX, is of no family.
