@@ -482,7 +482,8 @@ typedef void (*weir_log_callback)(int level, const char *text, void *user);
 
 /**
  * How a context is made. Set everything to 0 and struct_size to sizeof(weir_context_options); 0 stands
- * for the default everywhere. A struct_size larger than the library knows is accepted if the rest is 0.
+ * for the default everywhere. A program that was compiled with an earlier header passes a smaller struct_size, one with a
+ * later header a larger one, which is accepted if the rest is 0.
  */
 typedef struct weir_context_options {
     /**

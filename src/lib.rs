@@ -4,7 +4,7 @@
 //! Four floors, each importing only from those below it (`tests/floors.rs` enforces it):
 //!
 //! - [`abi`] translates: checks arguments, resolves handles, calls the service. One file per section of the header.
-//! - [`services`] is what users wait for: streams, acceptors, datagrams, timers.
+//! - [`services`] is what users wait for, one file each: streams, datagrams, timers, signals, lookups, and so on.
 //! - [`sched`] schedules: queues, wake-ups, reactor, descriptors, timers' clockwork, handle table, completions.
 //! - [`sys`] is the kernel, nothing else.
 //!

@@ -57,7 +57,8 @@ pub type weir_stall_callback =
     Option<unsafe extern "C-unwind" fn(stall: *const weir_stall, user: *mut c_void)>;
 
 /// How a context is made. Set everything to 0 and struct_size to sizeof(weir_context_options); 0 stands
-/// for the default everywhere. A struct_size larger than the library knows is accepted if the rest is 0.
+/// for the default everywhere. A program that was compiled with an earlier header passes a smaller struct_size, one with a
+/// later header a larger one, which is accepted if the rest is 0.
 #[repr(C)]
 pub struct weir_context_options {
     /// sizeof(weir_context_options).
@@ -117,6 +118,9 @@ const _: () = assert!(
         && size_of::<*mut c_void>() == size_of::<u64>()
 );
 
+/// The size of the struct in its first version.
+const FIRST_OPTIONS: usize = offset_of!(weir_context_options, pool_slots);
+
 /// The options as given, or the defaults.
 ///
 /// # Safety
@@ -145,18 +149,28 @@ unsafe fn resolve_options(options: *const weir_context_options) -> Result<Option
         let size = unsafe { (*options).struct_size };
         let known = size_of::<weir_context_options>();
         // 4096: no version is larger, so a wild size is not read through.
-        if !(known..=4096).contains(&size) {
+        if !(FIRST_OPTIONS..=4096).contains(&size) {
             return Err(Errno::INVAL);
         }
-        // SAFETY: `size` bytes are readable, promised by the caller.
+        // SAFETY: `size` bytes are readable, promised by the caller; what a smaller struct lacks stays 0, which
+        // is a value of each field.
         unsafe {
-            given = options.read();
+            let bytes = options.cast::<u8>();
+            bytes.copy_to_nonoverlapping((&raw mut given).cast(), size.min(known));
+            if size <= known {
+                return resolve_given(&given);
+            }
             let rest = std::slice::from_raw_parts(options.cast::<u8>().add(known), size - known);
             if rest.iter().any(|byte| *byte != 0) {
                 return Err(Errno::INVAL);
             }
         }
     }
+    resolve_given(&given)
+}
+
+/// Sees to it that every value is in its range, and puts the defaults in.
+fn resolve_given(given: &weir_context_options) -> Result<Options, Errno> {
     let or = |value: u32, default: u32| if value == 0 { default } else { value };
     let mut budget = Limits {
         initial: or(given.inline_budget_initial, 2),
