@@ -92,7 +92,7 @@ if(WEIR_TOP_LEVEL AND NOT WEIR_SANITIZE)
         set_tests_properties(python.ctypes PROPERTIES ENVIRONMENT
             "WEIR_LIBRARY=${weir_LIBRARY_DIR}/libweir.so.${weir_SOVERSION};PYTHONDONTWRITEBYTECODE=1")
         if(WEIR_BUILD_EXAMPLES)
-            foreach(_name IN ITEMS file_server supervisor udp_echo)
+            foreach(_name IN ITEMS chat_server file_server supervisor udp_echo)
                 weir_add_script(example.${_name} example 180 "${WEIR_PYTHON}"
                     "${_weir_here}/examples/${_name}.py" "$<TARGET_FILE:${_name}>")
                 set_tests_properties(example.${_name} PROPERTIES ENVIRONMENT "PYTHONDONTWRITEBYTECODE=1")
