@@ -156,8 +156,32 @@ TEST(a_slow_callback_is_reported_with_its_handles_name)
     weir_stats stats = stats_of(context);
     CHECK_EQ(stats.stalls, 3);
     CHECK(stats.longest_callback_ns >= 20 * (uint64_t)CHECK_MS);
+    CHECK_OK(weir_timer_stop(timer, NULL));
+    CHECK_OK(weir_timer_expires_after(timer, 0));
+    CHECK_OK(weir_timer_wait(timer, slow, &counter));
+    CHECK_OK(weir_timer_wait(timer, count_call, &counter));
+    while (stalled.calls < 5) /* the end of the ticks is slow too */
+        CHECK_OK(weir_context_run_one(context, NULL));
+    CHECK(stalled.handle == timer);
+    CHECK(strcmp(stalled.name, "ticker") == 0);
+    CHECK(stalled.user == &counter);
+    /* Waits that are cancelled complete as they do elsewhere. */
+    CHECK_OK(weir_context_restart(context));
+    CHECK_OK(weir_context_run(context, NULL));
+    CHECK_EQ(atomic_load(&counter.calls), 1);
+    CHECK_OK(weir_timer_expires_after(timer, WEIR_FOREVER));
+    CHECK_OK(weir_timer_wait(timer, count_call, &counter));
+    CHECK_OK(weir_timer_wait(timer, count_call, &counter));
+    size_t ended = 0;
+    CHECK_OK(weir_timer_cancel_one(timer, &ended));
+    CHECK_EQ(ended, 1);
+    CHECK_OK(weir_context_restart(context));
+    CHECK_OK(weir_context_poll(context, NULL));
+    CHECK_EQ(atomic_load(&counter.calls), 2);
+    CHECK_CODE(atomic_load(&counter.status), WEIR_ECANCELED);
     CHECK_OK(weir_timer_close(timer));
     CHECK_OK(weir_context_destroy(context));
+    CHECK_EQ(atomic_load(&counter.calls), 3);
     close(ends[1]);
 }
 

@@ -452,7 +452,7 @@ const char *weir_error_name(int code);
  */
 typedef struct weir_stall {
     /**
-     * The handle whose callback it was; NULL for a posted function and for a wait of a timer.
+     * The handle whose callback it was; NULL for a posted function.
      */
     void *handle;
     /**

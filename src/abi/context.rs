@@ -42,7 +42,7 @@ pub type weir_log_callback =
 /// A callback that ran longer than the context's stall limit. Valid during the call only.
 #[repr(C)]
 pub struct weir_stall {
-    /// The handle whose callback it was; NULL for a posted function and for a wait of a timer.
+    /// The handle whose callback it was; NULL for a posted function.
     pub handle: *mut c_void,
     /// How long it ran, in nanoseconds.
     pub duration_ns: i64,

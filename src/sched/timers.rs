@@ -8,12 +8,13 @@
 
 use super::call::cancel_call;
 use super::completion::{Callback, Delivery, OP_TIMER, StatusFn, deliver, hold_back};
-use super::frame::{Caller, Frame};
+use super::frame::{Caller, Frame, Subject};
 use super::member::{Class, Member};
 use super::op::{Op, OpQueue};
 use super::scheduler::Scheduler;
 use super::sync::{AtomicPtr, Mutex, MutexGuard, Ordering};
 use super::table::{Entry, Head, Table, Token};
+use super::ticket;
 use super::timer_queue::{TimerNode, TimerQueue};
 use crate::sys::errno::Errno;
 use libc::c_void;
@@ -453,7 +454,23 @@ impl Locked {
         }
     }
 
-    /// Adds a wait, a call that is not queued anywhere.
+    /// Makes a wait of a context that measures its callbacks, which a call is too small for: a ticket that knows the
+    /// timer.
+    pub fn new_measured_wait(
+        &self,
+        callback: Option<StatusFn>,
+        user: *mut c_void,
+    ) -> Result<NonNull<Op>, Errno> {
+        let callback = callback.map_or(Callback::Record(OP_TIMER), Callback::Status);
+        let wait = ticket::new(callback, user)?;
+        let token = self.timer.head.token().map_or(0, Token::raw);
+        let subject = Subject { token, member: Some(&self.timer.member) };
+        // SAFETY: a new ticket.
+        unsafe { ticket::set_subject(wait, subject) };
+        Ok(wait)
+    }
+
+    /// Adds a wait that is not queued anywhere: a call, or where the context measures its callbacks a ticket.
     pub fn add_wait(&mut self, wait: NonNull<Op>) {
         self.sched.work_started();
         self.add_internal_wait(wait);
@@ -508,8 +525,14 @@ impl Locked {
             && let Some(wait) = self.body().waits.pop()
         {
             if self.body().owner == 0 {
-                // SAFETY: a wait is a pooled call, and this one was popped under the lock.
-                unsafe { cancel_call(wait) };
+                // SAFETY: a wait is what `add_wait` says, and this one was popped under the lock.
+                unsafe {
+                    if self.sched.measures() {
+                        ticket::set_result(wait, Errno::CANCELED.code(), 0);
+                    } else {
+                        cancel_call(wait);
+                    }
+                }
             }
             self.sched.submit(caller, &self.timer.member, wait);
             ended += 1;

@@ -54,14 +54,16 @@ pub fn wait(
     let call = new_call(caller, run_wait, callback, user)?;
     let begun = Timer::lock(timer).and_then(|mut timer| {
         timer.sched.check_open()?;
-        timer.add_wait(call);
-        Ok(())
+        let measured = timer.sched.measures();
+        let wait = if measured { timer.new_measured_wait(callback, user)? } else { call };
+        timer.add_wait(wait);
+        Ok(measured)
     });
-    if begun.is_err() {
+    if begun != Ok(false) {
         // SAFETY: it was not queued.
         unsafe { free_call(caller, call) };
     }
-    begun
+    begun.map(|_| ())
 }
 
 /// Ends all waits and the periodic operation; the number ended.
