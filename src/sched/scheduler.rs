@@ -5,7 +5,7 @@ use super::batch::{self, Call};
 use super::budget::Limits;
 use super::buffers::{Buffers, Shape};
 use super::call::{free_call, new_call, run_post};
-use super::completion::{self, LogFn, Sink, StallFn, StatusFn, call_now};
+use super::completion::{self, LogFn, StallFn, StatusFn, call_now};
 use super::frame::{Caller, Frame};
 use super::hooks::{Hook, When};
 use super::inbox::Tag;
@@ -13,19 +13,16 @@ use super::interest::Watches;
 use super::member::{Member, Members};
 use super::op::{Op, OpQueue};
 use super::reactor::Reactor;
-use super::run_queue::{Counts, Item, Limit, RunQueue, Stay, Step};
-use super::stats;
-use super::sync::{AtomicBool, AtomicI64, AtomicUsize, Ordering, nap, yield_now};
+use super::run_queue::{Counts, RunQueue};
+use super::sync::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use super::table::{Entry, Head, Table, Token};
 use super::timers::{Host, Timers};
 use crate::sys::clock;
-use crate::sys::epoll::Timeout;
 use crate::sys::errno::Errno;
 use libc::c_void;
-use std::cell::{Cell, UnsafeCell};
+use std::cell::UnsafeCell;
 use std::os::fd::RawFd;
-use std::ptr::{self, NonNull};
-use std::time::{Duration, Instant};
+use std::ptr::NonNull;
 
 /// The handle kind of contexts.
 pub const KIND_CONTEXT: u8 = 1;
@@ -83,7 +80,7 @@ impl Options {
 }
 
 /// What exists from creation to destruction.
-struct Core {
+pub(super) struct Core {
     reactor: Reactor,
     options: Options,
 }
@@ -91,12 +88,12 @@ struct Core {
 /// A context.
 pub struct Scheduler {
     head: Head,
-    run_queue: RunQueue,
+    pub(super) run_queue: RunQueue,
     /// Calls in progress from threads that are not inside run; see [`Pinned`].
-    pins: AtomicUsize,
+    pub(super) pins: AtomicUsize,
     /// The part of the outstanding work that `work_begin` began.
-    begun: AtomicI64,
-    closing: AtomicBool,
+    pub(super) begun: AtomicI64,
+    pub(super) closing: AtomicBool,
     /// Timers; their lock is also the lock of every timer object.
     pub timers: Timers,
     /// The fds of users that are watched; their lock is also the lock of every watch.
@@ -105,7 +102,7 @@ pub struct Scheduler {
     pub members: Members,
     /// For multi-shot reads.
     pub buffers: Buffers,
-    core: UnsafeCell<Option<Core>>,
+    pub(super) core: UnsafeCell<Option<Core>>,
 }
 
 // SAFETY: `core` is written before the token is published and after the last pin and frame are gone.
@@ -137,7 +134,7 @@ unsafe impl Entry for Scheduler {
 /// pinned. Pins are held for the length of one call, or of a job's function, never while a callback runs.
 pub struct Pinned {
     sched: &'static Scheduler,
-    counted: bool,
+    pub(super) counted: bool,
 }
 
 impl std::ops::Deref for Pinned {
@@ -501,7 +498,7 @@ impl Scheduler {
         Ok(())
     }
 
-    fn work_changed(&self, by: i64) {
+    pub(super) fn work_changed(&self, by: i64) {
         if by != 0 {
             self.run_queue.work_changed(by, || self.reactor().interrupt());
         }
@@ -533,7 +530,7 @@ impl Scheduler {
     }
 
     /// Sees to it that the fd becomes readable when the next timer is due.
-    fn arm_for_host(&self) {
+    pub(super) fn arm_for_host(&self) {
         let due = self.timers.flush(self, true) | self.watches.are_unsure();
         if due && !self.halted() {
             self.reactor().interrupt();
@@ -592,322 +589,5 @@ impl Scheduler {
     /// True when the calling thread is inside a run function of this context.
     pub fn runs_here(&self, caller: &Caller) -> bool {
         caller.frames_of(self).next().is_some()
-    }
-
-    /// Runs callbacks until the limit; the number run.
-    pub fn run(
-        pinned: Pinned,
-        caller: &Caller,
-        limit: Limit,
-        count: Count,
-    ) -> Result<usize, Errno> {
-        let sched = Self::enter(pinned)?;
-        let nested = Self::flush_outer(caller, sched);
-        let single = count == Count::One || matches!(limit, Limit::Until(_));
-        let may_bias = count == Count::All && !sched.options().many_threads;
-        let stay = Stay::new(limit, may_bias, nested);
-        sched.run_inside(&Frame::new(sched, stay, single, false), nested, count, || ())
-    }
-
-    /// Does what `submit` does from inside run, then runs the context until there is a record and nothing
-    /// more is ready, there is no room for another, or the limit; the number of records. Callbacks run
-    /// meanwhile, but for those of `submit`'s calls not before it has returned.
-    pub fn enter_and_reap(
-        pinned: Pinned,
-        caller: &Caller,
-        limit: Limit,
-        sink: &Sink,
-        submit: impl FnOnce(&Scheduler),
-    ) -> Result<usize, Errno> {
-        let sched = Self::enter(pinned)?;
-        let nested = Self::flush_outer(caller, sched);
-        let frame = Frame::reaping(sched, Stay::reaping(limit, nested), sink);
-        let result = sched.run_inside(&frame, nested, Count::All, || submit(sched));
-        // What was taken before an error is told; the error comes again with the next call.
-        if sink.taken() > 0 { Ok(sink.taken()) } else { result.map(|_| 0) }
-    }
-
-    fn enter(pinned: Pinned) -> Result<&'static Scheduler, Errno> {
-        let sched = *pinned;
-        sched.run_queue.enter();
-        // From here on destruction waits for this thread, so the pin may go.
-        if let Err(error) = sched.check_open() {
-            sched.run_queue.leave(&OpQueue::new(), false, || sched.reactor().interrupt());
-            return Err(error);
-        }
-        Ok(sched)
-    }
-
-    /// True when the calling thread is inside run of `sched` already.
-    fn flush_outer(caller: &Caller, sched: &'static Scheduler) -> bool {
-        // H07: what the callbacks around a nested run have queued must be seen by it, and by the other
-        // threads of whatever context they are of.
-        let mut nested = false;
-        for outer in caller.frames() {
-            outer.private.append(&outer.inline);
-            outer.sched.work_merge(outer);
-            outer.sched.run_queue.pay(&outer.stay, || outer.sched.reactor().interrupt());
-            outer.sched.run_queue.merge(&outer.private, || outer.sched.reactor().interrupt());
-            nested |= ptr::eq(outer.sched, sched);
-        }
-        if nested {
-            sched.run_queue.nest(1, || sched.reactor().interrupt());
-        }
-        nested
-    }
-
-    fn run_inside(
-        &'static self,
-        frame: &Frame,
-        nested: bool,
-        count: Count,
-        first: impl FnOnce(),
-    ) -> Result<usize, Errno> {
-        let inside = Inside { frame, nested };
-        let _pushed = frame.push();
-        if frame.sink().is_some() {
-            self.run_queue.reaper_enters();
-            first();
-            frame.private.append(&frame.inline);
-            self.work_merge(frame);
-        }
-        if !nested && self.run_queue.out_of_work() {
-            self.run_queue.check_work(|| self.reactor().interrupt());
-        }
-        let result = self.run_frame(frame, count);
-        drop(inside);
-        result
-    }
-
-    /// Adds what the frame has queued to the work count.
-    #[inline]
-    fn work_merge(&self, frame: &Frame) {
-        self.work_changed(frame.work.replace(0));
-    }
-
-    /// The same when a callback has returned: its operation ends, and so many calls.
-    #[inline(always)]
-    fn work_settle(&self, frame: &Frame, stay: &Stay, calls: i64) {
-        let (begun, ended) = (frame.work.replace(0), frame.finished.replace(0) + calls);
-        self.run_queue.settle(stay, begun, ended, || self.reactor().interrupt());
-    }
-
-    /// Serves what the callback before has completed at once.
-    #[inline(always)]
-    fn run_inline(&self, frame: &Frame, stay: &Stay) {
-        while let Some(op) = frame.inline.pop() {
-            if self.halted() {
-                frame.private.push(op);
-                continue;
-            }
-            frame.inlined.set(frame.inlined.get() + 1);
-            // SAFETY: the frame's inline queue is this thread's.
-            unsafe { Op::run(op, frame) };
-            self.work_settle(frame, stay, 0);
-        }
-    }
-
-    fn run_frame(&'static self, frame: &Frame, count: Count) -> Result<usize, Errno> {
-        let stay = &frame.stay;
-        loop {
-            if let Some(sink) = frame.sink() {
-                if sink.is_full() {
-                    break;
-                }
-                if sink.taken() > 0 {
-                    stay.make_haste();
-                }
-            }
-            while let Some((taken, alone)) = self.run_queue.next_call(&frame.private, stay) {
-                frame.budget.renew(alone);
-                batch::deliver(frame, &taken);
-                self.work_settle(frame, stay, 1);
-                self.run_inline(frame, stay);
-            }
-            match self.run_queue.next(&frame.private, stay, || self.reactor().interrupt()) {
-                Step::Run(item, assisted) => {
-                    frame.budget.renew(assisted);
-                    let mut calls = 0;
-                    match item {
-                        // SAFETY: popped from the queue by this thread.
-                        Item::Op(op) => unsafe { Op::run(op, frame) },
-                        Item::Call(taken) => {
-                            batch::deliver(frame, &taken);
-                            calls = 1;
-                        }
-                    }
-                    self.work_settle(frame, stay, calls);
-                    self.run_inline(frame, stay);
-                    if count == Count::One && frame.delivered.get() > 0 {
-                        break;
-                    }
-                }
-                Step::Held(op) => {
-                    // SAFETY: popped from the queue of held ops by this thread.
-                    unsafe { Op::run(op, frame) };
-                    self.work_settle(frame, stay, 0);
-                }
-                Step::Turn { block } => {
-                    self.count(frame);
-                    self.turn(block, stay)?;
-                }
-                Step::Done => break,
-            }
-        }
-        Ok(frame.delivered.get())
-    }
-
-    /// Adds what the frame has done to the statistics.
-    fn count(&self, frame: &Frame) {
-        let stats = &self.reactor().stats;
-        let delivered = frame.delivered.get();
-        let new = delivered - frame.counted.replace(delivered);
-        if new > 0 {
-            stats::add(&stats.callbacks, new as u64);
-            stats::add(&stats.inline, frame.inlined.replace(0));
-        }
-    }
-
-    /// One turn of the reactor. The role goes back into the queue however it ends (H06).
-    fn turn(&'static self, block: bool, stay: &Stay) -> Result<(), Errno> {
-        let turn = self.run_queue.turn();
-        // After the role was taken and before the kernel is asked: a timer made earlier from here on
-        // finds a sleeper and programs the timerfd itself (H01).
-        let due = self.timers.flush(self, block);
-        let timeout = match stay.deadline() {
-            _ if due || !block => Timeout::Now,
-            None => Timeout::Never,
-            Some(at) => match at.saturating_duration_since(Instant::now()) {
-                Duration::ZERO => Timeout::Now,
-                left => Timeout::Nanos(i64::try_from(left.as_nanos()).unwrap_or(i64::MAX)),
-            },
-        };
-        let found = self.watches.turn(self, &turn.ready, |hurry| {
-            let timeout = if hurry { Timeout::Now } else { timeout };
-            // SAFETY: the run queue gave this thread the role.
-            unsafe { self.reactor().wait(self, timeout, &turn.ready) }
-        })?;
-        let mut backlog = found.full;
-        if found.timer || due {
-            backlog |= self.timers.take_due(self, &turn.ready);
-        }
-        stay.set_backlog(backlog);
-        Ok(())
-    }
-
-    /// Ends a context: stops it, waits for the threads inside run, calls `report`, closes every handle, delivers what
-    /// is pending on the calling thread, and closes the fds.
-    pub fn destroy(
-        pinned: Pinned,
-        caller: &Caller,
-        report: impl FnOnce(&Scheduler),
-    ) -> Result<(), Errno> {
-        let sched = *pinned;
-        if sched.runs_here(caller) || JobMark::is_of(sched) {
-            return Err(Errno::BUSY);
-        }
-        if sched.closing.swap(true, Ordering::SeqCst) {
-            return Err(Errno::BADF);
-        }
-        sched.run_queue.end(|| sched.reactor().interrupt());
-        // Calls that were let in before `closing` was set may still begin operations: wait for them.
-        let own = usize::from(pinned.counted);
-        // So do the functions of jobs, which may take long.
-        let mut rounds = 0;
-        while sched.pins.load(Ordering::SeqCst) > own {
-            rounds += 1;
-            if rounds < 1000 { yield_now() } else { nap() }
-        }
-        sched.members.set_open(false);
-        {
-            let frame = Frame::new(sched, Stay::new(Limit::Poll, false, false), false, true);
-            let _pushed = frame.push();
-            let caller = Caller::current();
-            report(sched);
-            sched.members.close_all(sched, &caller);
-            sched.drain(&frame);
-        }
-        CONTEXTS.kill(sched);
-        super::sync::fence(Ordering::SeqCst);
-        sched.watches.reset();
-        drop(pinned);
-        while sched.pins.load(Ordering::SeqCst) > 0 {
-            yield_now();
-        }
-        sched.run_queue.reset();
-        sched.buffers.end();
-        sched.begun.store(0, Ordering::Relaxed);
-        // SAFETY: the token is dead and no thread is inside or pinned: nobody else looks at it.
-        unsafe { *sched.core.get() = None };
-        sched.closing.store(false, Ordering::SeqCst);
-        CONTEXTS.recycle(sched);
-        Ok(())
-    }
-
-    /// Delivers everything that is queued until nothing is, in a loop of constant depth (H15).
-    fn drain(&self, frame: &Frame) {
-        loop {
-            let all = OpQueue::new();
-            self.run_queue.take_all(&all);
-            all.append(&frame.private);
-            all.append(&frame.inline);
-            if all.is_empty() {
-                return;
-            }
-            while let Some(op) = all.pop() {
-                // SAFETY: popped from a queue that this thread owns.
-                unsafe { Op::run(op, frame) };
-            }
-        }
-    }
-}
-
-thread_local! {
-    static JOB_OF: Cell<*const Scheduler> = const { Cell::new(ptr::null()) };
-}
-
-/// While it is held this thread runs the function of a job, for which the context's destruction waits.
-pub struct JobMark;
-
-impl JobMark {
-    /// Marks this thread.
-    pub fn new(sched: &Scheduler) -> Self {
-        JOB_OF.set(sched);
-        JobMark
-    }
-
-    fn is_of(sched: &Scheduler) -> bool {
-        ptr::eq(JOB_OF.get(), sched)
-    }
-}
-
-impl Drop for JobMark {
-    fn drop(&mut self) {
-        JOB_OF.set(ptr::null());
-    }
-}
-
-/// A thread inside run: what it queued and counted goes to the others on every way out (H08).
-struct Inside<'a> {
-    frame: &'a Frame,
-    nested: bool,
-}
-
-impl Drop for Inside<'_> {
-    fn drop(&mut self) {
-        let Frame { sched, private, inline, .. } = self.frame;
-        sched.count(self.frame);
-        private.append(inline);
-        if self.nested {
-            sched.run_queue.nest(-1, || {});
-        }
-        sched.work_merge(self.frame);
-        sched.run_queue.pay(&self.frame.stay, || sched.reactor().interrupt());
-        if sched.run_queue.embedded() {
-            // The host relies on the fd alone from here on (H71).
-            sched.arm_for_host();
-        }
-        let reaped = self.frame.sink().is_some();
-        sched.run_queue.leave(private, reaped, || sched.reactor().interrupt());
     }
 }

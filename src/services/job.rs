@@ -6,11 +6,12 @@
 
 use super::kind;
 use crate::sched::completion::{Callback, JobFn, call_job};
+use crate::sched::end::JobMark;
 use crate::sched::frame::Caller;
 use crate::sched::object::{Body, Locked, Object};
 use crate::sched::op::Op;
 use crate::sched::pool::{JOBS, Task};
-use crate::sched::scheduler::{JobMark, Scheduler};
+use crate::sched::scheduler::Scheduler;
 use crate::sched::table::{Table, Token};
 use crate::sched::ticket;
 use crate::sys::errno::Errno;

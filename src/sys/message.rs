@@ -271,12 +271,12 @@ mod tests {
         for data in [&b""[..], b"four", b"more than four"] {
             assert_eq!(put(a, data), Ok(data.len()));
         }
-        assert_eq!(take(b, 4), Ok(Received { bytes: 0, cut: false }));
-        assert_eq!(take(b, 4), Ok(Received { bytes: 4, cut: false }));
-        assert_eq!(take(b, 4), Ok(Received { bytes: 4, cut: true }));
+        assert_eq!(take(b, 4), Ok(Received { bytes: 0, cut: false, whole: 0 }));
+        assert_eq!(take(b, 4), Ok(Received { bytes: 4, cut: false, whole: 4 }));
+        assert_eq!(take(b, 4), Ok(Received { bytes: 4, cut: true, whole: 14 }));
         assert_eq!(take(b, 4), Err(Errno::AGAIN));
         put(a, b"x").unwrap();
-        assert_eq!(take(b, 0), Ok(Received { bytes: 0, cut: true }));
+        assert_eq!(take(b, 0), Ok(Received { bytes: 0, cut: true, whole: 1 }));
         [a, b].into_iter().for_each(crate::sys::fd::close);
     }
 
