@@ -10,7 +10,7 @@ use crate::sched::completion::{Stall, StallFn};
 use crate::sched::frame::Caller;
 use crate::sched::run_queue::Limit;
 use crate::sched::scheduler::{Count, Options, Scheduler};
-use crate::services::{fork, report};
+use crate::services::{fork, handle, report};
 use crate::sys::clock;
 use crate::sys::errno::Errno;
 use libc::{c_char, c_int, c_void};
@@ -550,7 +550,7 @@ pub unsafe extern "C" fn weir_context_cancel_tag(
         if tag == 0 {
             return Err(Errno::INVAL);
         }
-        context.members.cancel_tag(tag, *context, &caller)
+        handle::cancel_tag(&caller, *context, tag)
     });
     // SAFETY: promised by the caller.
     unsafe { self::count(count, ended) }

@@ -700,12 +700,8 @@ impl Locked {
     }
 }
 
-const CLASS: Class = Class {
-    close: close_member,
-    cancel: cancel_member,
-    report: report_member,
-    renew: Some(renew_member),
-};
+const CLASS: Class =
+    Class { close: close_member, report: report_member, renew: Some(renew_member) };
 
 fn of_member(member: NonNull<Member>, sched: &Scheduler) -> Option<Locked> {
     // SAFETY: `member` is a field of a descriptor, and the table never frees those.
@@ -720,10 +716,6 @@ unsafe fn close_member(member: NonNull<Member>, sched: &Scheduler, caller: &Call
     if let Some(locked) = of_member(member, sched) {
         locked.close(caller);
     }
-}
-
-unsafe fn cancel_member(member: NonNull<Member>, sched: &Scheduler, caller: &Caller) -> usize {
-    of_member(member, sched).map_or(0, |mut locked| locked.cancel(caller))
 }
 
 unsafe fn renew_member(member: NonNull<Member>, sched: &Scheduler) {

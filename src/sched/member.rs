@@ -22,8 +22,6 @@ pub type ReportFn = unsafe fn(NonNull<Member>, &Scheduler) -> Option<(Token, usi
 pub struct Class {
     /// Closes the object.
     pub close: unsafe fn(NonNull<Member>, &Scheduler, &Caller),
-    /// Ends what is pending; the number ended.
-    pub cancel: unsafe fn(NonNull<Member>, &Scheduler, &Caller) -> usize,
     /// The handle, and the number of operations pending on it.
     pub report: ReportFn,
     /// Registers anew with the context's epoll set, in a child process.
@@ -78,6 +76,8 @@ impl Member {
 #[derive(Default)]
 struct Label {
     tag: u64,
+    /// The handle, where it has a tag.
+    token: Option<Token>,
     name: Option<CString>,
 }
 
@@ -178,9 +178,12 @@ impl Members {
         self.label(member, |label| label.name = name)
     }
 
-    /// Tags a member, see [`Members::cancel_tag`].
-    pub fn set_tag(&self, member: &Member, tag: u64) -> Result<(), Errno> {
-        self.label(member, |label| label.tag = tag)
+    /// Tags a member, whose handle this is; see [`Members::tagged`].
+    pub fn set_tag(&self, member: &Member, token: Token, tag: u64) -> Result<(), Errno> {
+        self.label(member, |label| {
+            label.tag = tag;
+            label.token = Some(token);
+        })
     }
 
     /// Copies the name of a member, cut short where it does not fit, with a 0 behind it.
@@ -209,26 +212,19 @@ impl Members {
         label.map_or(0, |label| label.tag)
     }
 
-    /// Ends what is pending on every member with this tag; the number ended.
-    pub fn cancel_tag(&self, tag: u64, sched: &Scheduler, caller: &Caller) -> Result<usize, Errno> {
-        let mut tagged = Vec::new();
-        {
-            let list = self.list.lock();
-            for (member, label) in list.labels.iter().flatten() {
-                if label.tag == tag {
-                    tagged.try_reserve(1).map_err(|_| Errno::NOMEM)?;
-                    tagged.push(*member);
-                }
+    /// The handles of every member with this tag.
+    pub fn tagged(&self, tag: u64) -> Result<Vec<Token>, Errno> {
+        let mut found = Vec::new();
+        let list = self.list.lock();
+        for label in list.labels.iter().flat_map(HashMap::values) {
+            if label.tag == tag
+                && let Some(token) = label.token
+            {
+                found.try_reserve(1).map_err(|_| Errno::NOMEM)?;
+                found.push(token);
             }
         }
-        let mut ended = 0;
-        for member in tagged {
-            let member = ptr::with_exposed_provenance_mut::<Member>(member);
-            let Some(member) = NonNull::new(member) else { continue };
-            // SAFETY: type-stable; the function checks under the object's lock that it is still in use.
-            ended += unsafe { (member.as_ref().class.cancel)(member, sched, caller) };
-        }
-        Ok(ended)
+        Ok(found)
     }
 
     /// What is open, oldest first.

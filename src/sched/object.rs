@@ -69,7 +69,6 @@ unsafe impl<B: Body> Entry for Object<B> {
                 const {
                     &Class {
                         close: close_member::<B>,
-                        cancel: cancel_member::<B>,
                         report: report_member::<B>,
                         renew: Some(renew_member::<B>),
                     }
@@ -253,14 +252,6 @@ unsafe fn close_member<B: Body>(member: NonNull<Member>, sched: &Scheduler, call
     if let Some(locked) = Object::<B>::of_member(member, sched) {
         locked.close(caller);
     }
-}
-
-unsafe fn cancel_member<B: Body>(
-    member: NonNull<Member>,
-    sched: &Scheduler,
-    caller: &Caller,
-) -> usize {
-    Object::<B>::of_member(member, sched).map_or(0, |mut locked| locked.cancel(caller))
 }
 
 unsafe fn renew_member<B: Body>(member: NonNull<Member>, sched: &Scheduler) {

@@ -76,8 +76,7 @@ unsafe impl Entry for Strand {
     }
 }
 
-const CLASS: Class =
-    Class { close: close_member, cancel: |_, _, _| 0, report: report_member, renew: None };
+const CLASS: Class = Class { close: close_member, report: report_member, renew: None };
 
 /// A live strand under its lock; its context lives as long.
 pub struct Locked {

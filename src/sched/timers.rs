@@ -600,8 +600,7 @@ unsafe fn run_tick(op: NonNull<Op>, frame: &Frame) {
     }
 }
 
-const CLASS: Class =
-    Class { close: close_member, cancel: cancel_member, report: report_member, renew: None };
+const CLASS: Class = Class { close: close_member, report: report_member, renew: None };
 
 fn of_member(member: NonNull<Member>, sched: &Scheduler) -> Option<Locked> {
     // SAFETY: `member` is a field of a timer, and the table never frees those.
@@ -616,11 +615,6 @@ unsafe fn close_member(member: NonNull<Member>, sched: &Scheduler, caller: &Call
     if let Some(locked) = of_member(member, sched) {
         locked.close(caller);
     }
-}
-
-unsafe fn cancel_member(member: NonNull<Member>, sched: &Scheduler, caller: &Caller) -> usize {
-    of_member(member, sched)
-        .map_or(0, |mut locked| locked.cancel_waits(caller, usize::MAX) + locked.stop(caller))
 }
 
 unsafe fn report_member(member: NonNull<Member>, sched: &Scheduler) -> Option<(Token, usize)> {

@@ -620,8 +620,7 @@ unsafe fn run_deadline(op: NonNull<Op>, frame: &Frame) {
     watch.expire(&caller, now);
 }
 
-const CLASS: Class =
-    Class { close: close_member, cancel: cancel_member, report: report_member, renew: None };
+const CLASS: Class = Class { close: close_member, report: report_member, renew: None };
 
 fn of_member(member: NonNull<Member>, sched: &Scheduler) -> Option<Locked> {
     // SAFETY: `member` is a field of a watch, and the table never frees those.
@@ -636,10 +635,6 @@ unsafe fn close_member(member: NonNull<Member>, sched: &Scheduler, caller: &Call
     if let Some(locked) = of_member(member, sched) {
         locked.close(caller);
     }
-}
-
-unsafe fn cancel_member(member: NonNull<Member>, sched: &Scheduler, caller: &Caller) -> usize {
-    of_member(member, sched).map_or(0, |mut locked| locked.stop(caller))
 }
 
 unsafe fn report_member(member: NonNull<Member>, sched: &Scheduler) -> Option<(Token, usize)> {

@@ -134,7 +134,14 @@ pub fn name(token: Token) -> Result<Option<CString>, Errno> {
 
 /// Tags a handle.
 pub fn set_tag(token: Token, tag: u64) -> Result<(), Errno> {
-    with(token, |held| held.sched.members.set_tag(held.member, tag))
+    with(token, |held| held.sched.members.set_tag(held.member, token, tag))
+}
+
+/// Ends what is pending on every handle of a context that has this tag; the number ended. A handle that is closed
+/// meanwhile is passed over, whatever its slot is used for by then.
+pub fn cancel_tag(caller: &Caller, sched: &Scheduler, tag: u64) -> Result<usize, Errno> {
+    let tagged = sched.members.tagged(tag)?;
+    Ok(tagged.into_iter().filter_map(|token| cancel(caller, token).ok()).sum())
 }
 
 /// The tag of a handle.
