@@ -283,6 +283,99 @@ TEST(a_closed_strand_delivers_what_it_has_and_stays_bound)
     CHECK_OK(weir_context_destroy(context));
 }
 
+/* ---- closed from its own callback: the end is delivered in the strand all the same */
+
+static struct {
+    weir_strand *strand;
+    weir_acceptor *acceptor;
+    weir_timer *timer;
+    weir_watch *watch;
+    weir_stream *stream;
+    int ends;
+} closing;
+
+static void check_in_strand(int status)
+{
+    CHECK_EQ(weir_strand_running_in_this_thread(closing.strand), 1);
+    if (status != 0) {
+        CHECK_CODE(status, WEIR_ECANCELED);
+        closing.ends++;
+    }
+}
+
+static void accepted_and_closed(int status, weir_stream *peer, const struct sockaddr *address, socklen_t length,
+                                void *user)
+{
+    (void)address;
+    (void)length;
+    (void)user;
+    check_in_strand(status);
+    if (status == 0) {
+        CHECK_OK(weir_stream_close(peer));
+        CHECK_OK(weir_acceptor_close(closing.acceptor));
+    }
+}
+
+static void ticked_and_closed(int status, void *user)
+{
+    (void)user;
+    check_in_strand(status);
+    if (status == 0)
+        CHECK_OK(weir_timer_close(closing.timer));
+}
+
+static void watched_and_closed(int status, int events, void *user)
+{
+    (void)events;
+    (void)user;
+    check_in_strand(status);
+    if (status == 0)
+        CHECK_OK(weir_watch_close(closing.watch));
+}
+
+static void read_and_closed(int status, const void *data, size_t length, void *user)
+{
+    (void)data;
+    (void)length;
+    (void)user;
+    check_in_strand(status);
+    if (status == 0)
+        CHECK_OK(weir_stream_close(closing.stream));
+}
+
+TEST(what_closes_itself_ends_in_its_strand)
+{
+    weir_context *context = new_context();
+    struct where where;
+    int ends[2], fds[2];
+    CHECK_OK(weir_strand_create(context, &closing.strand));
+    closing.acceptor = new_listener(context, AF_INET, 4, &where);
+    closing.timer = new_timer(context);
+    plain_pair(AF_INET, ends);
+    closing.stream = adopted(context, ends[0]);
+    CHECK_EQ(pipe(fds), 0);
+    CHECK_OK(weir_watch_create(context, fds[0], &closing.watch));
+    void *handles[] = {closing.acceptor, closing.timer, closing.stream, closing.watch};
+    for (int i = 0; i < 4; i++)
+        CHECK_OK(weir_handle_set_strand(handles[i], closing.strand));
+    CHECK_OK(weir_acceptor_accept_each(closing.acceptor, accepted_and_closed, NULL));
+    CHECK_OK(weir_timer_start(closing.timer, 0, CHECK_MS, ticked_and_closed, NULL));
+    CHECK_OK(weir_watch_start(closing.watch, WEIR_WATCH_READ, WEIR_WATCH_PERSISTENT, WEIR_FOREVER, watched_and_closed,
+                              NULL));
+    CHECK_OK(weir_stream_read_each(closing.stream, read_and_closed, NULL));
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    CHECK_EQ(connect(fd, AT(&where)), 0);
+    CHECK_EQ(write(ends[1], "x", 1), 1);
+    CHECK_EQ(write(fds[1], "x", 1), 1);
+    CHECK_OK(weir_context_run(context, NULL));
+    CHECK_EQ(closing.ends, 4);
+    CHECK_OK(weir_context_destroy(context));
+    close(fd);
+    close(ends[1]);
+    close(fds[0]);
+    close(fds[1]);
+}
+
 static int last_status;
 
 static void keep_status(int status, void *user)

@@ -292,6 +292,7 @@ impl Descriptor {
             && !busy(&state.write)
             && self.word.load(Ordering::Acquire) & QUEUED == 0
         {
+            self.member.unbind();
             DESCRIPTORS.recycle(self);
         }
     }

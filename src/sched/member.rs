@@ -64,6 +64,13 @@ impl Member {
         unsafe { self.strand.load(Ordering::Relaxed).as_ref() }
     }
 
+    /// Gives the strand up, when nothing of the closed handle is left to be delivered through it.
+    pub fn unbind(&self) {
+        if let Some(strand) = self.bind(None) {
+            strand.unbound();
+        }
+    }
+
     /// Binds the handle, or unbinds it; what it was bound to before. Under the object's lock.
     pub fn bind(&self, strand: Option<&'static Strand>) -> Option<&'static Strand> {
         let next = strand.map_or(ptr::null_mut(), |strand| ptr::from_ref(strand).cast_mut());
@@ -145,9 +152,6 @@ impl Members {
     /// Takes a member out. The last thing that its close does with the context: while it is in the
     /// list the context is not torn down.
     pub fn remove(&self, member: &'static Member) {
-        if let Some(strand) = member.bind(None) {
-            strand.unbound();
-        }
         let mut list = self.list.lock();
         // SAFETY: as in `add`.
         unsafe {

@@ -140,6 +140,7 @@ impl<B: Body> Object<B> {
 
     fn recycle_if_done(&'static self, state: &State<B>) {
         if state.closed && state.holds == 0 {
+            self.member.unbind();
             B::table().recycle(self);
         }
     }

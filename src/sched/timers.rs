@@ -394,6 +394,7 @@ impl Timer {
 
     fn recycle_if_done(&'static self, body: &Body) {
         if body.closed && !body.tick_busy {
+            self.member.unbind();
             TIMERS.recycle(self);
         }
     }

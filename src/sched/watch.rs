@@ -231,6 +231,7 @@ impl Watch {
 
     fn recycle_if_done(&'static self, body: &Body) {
         if body.closed && !body.tick_busy {
+            self.member.unbind();
             WATCHES.recycle(self);
         }
     }
