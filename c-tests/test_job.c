@@ -233,7 +233,40 @@ TEST(threads_come_to_the_limit_and_go)
     CHECK_OK(weir_context_destroy(context));
 }
 
+static weir_strand *job_strand;
+
+static void done_in_strand(int status, int value, void *user)
+{
+    CHECK_EQ(weir_strand_running_in_this_thread(job_strand), 1);
+    job_done(status, value, user);
+}
+
+/* Bound while it is queued or runs; closed or not, its completion comes in the strand. */
 TEST(in_a_strand)
+{
+    weir_context *context = new_context();
+    CHECK_OK(weir_strand_create(context, &job_strand));
+    for (int closed = 0; closed < 2; closed++) {
+        struct gate gate = {.gives = 4};
+        struct result result = {0};
+        weir_job *job;
+        START(weir_job_start(context, pass, &gate, &job, done_in_strand, &result));
+        CHECK_OK(weir_handle_set_strand(job, job_strand));
+        if (closed) {
+            WAIT_FOR(atomic_load(&gate.started) == 1);
+            CHECK_OK(weir_job_close(job));
+        }
+        atomic_store(&gate.open, 1);
+        CHECK_OK(weir_context_run(context, NULL));
+        CHECK_OK(weir_context_restart(context));
+        check_result(&result, 0, 4);
+        if (!closed)
+            CHECK_OK(weir_job_close(job));
+    }
+    CHECK_OK(weir_context_destroy(context));
+}
+
+TEST(a_job_that_is_done_may_be_bound_too)
 {
     weir_context *context = new_context();
     struct gate gate = {.gives = 4};
@@ -242,7 +275,6 @@ TEST(in_a_strand)
     weir_job *job;
     CHECK_OK(weir_strand_create(context, &strand));
     START(weir_job_start(context, pass, &gate, &job, job_done, &result));
-    CHECK_CODE(weir_handle_set_strand(job, strand), WEIR_EBUSY);
     atomic_store(&gate.open, 1);
     CHECK_OK(weir_context_run(context, NULL));
     check_result(&result, 0, 4);

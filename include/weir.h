@@ -272,14 +272,16 @@ int weir_handle_tag(void *handle, uint64_t *tag);
 
 /**
  * Sends the callbacks of a handle through a strand of its context from now on; NULL frees it of its
- * strand. The handle must have nothing pending.
+ * strand. The handle must have nothing pending; but for a job, whose completion goes through the strand that it has
+ * when its function returns.
  *
  * Errors: WEIR_EBADF (either handle), WEIR_EBUSY (something is pending), WEIR_EINVAL (a strand of another
  * context, or `handle` is a strand or a hook).
  *
  * Thread: any; never blocks.
  */
-int weir_handle_set_strand(void *handle, weir_strand *strand);
+int weir_handle_set_strand(void *handle,
+                           weir_strand *strand);
 
 /* ---- error ----------------------------------------------------------------------------------- */
 
@@ -3187,7 +3189,7 @@ int weir_job_start(weir_context *context,
 
 /**
  * Ends the handle. A function that has not started is cancelled; one that runs is not interrupted, and the
- * callback comes after it has returned, though no longer through the strand that the job was bound to.
+ * callback comes after it has returned.
  *
  * Errors: WEIR_EBADF.
  *

@@ -407,7 +407,8 @@ pub unsafe extern "C" fn weir_handle_tag(handle: *mut c_void, tag: *mut u64) -> 
 }
 
 /// Sends the callbacks of a handle through a strand of its context from now on; NULL frees it of its
-/// strand. The handle must have nothing pending.
+/// strand. The handle must have nothing pending; but for a job, whose completion goes through the strand that it has
+/// when its function returns.
 ///
 /// Errors: WEIR_EBADF (either handle), WEIR_EBUSY (something is pending), WEIR_EINVAL (a strand of another
 /// context, or `handle` is a strand or a hook).

@@ -56,7 +56,7 @@ pub unsafe extern "C" fn weir_job_start(
 }
 
 /// Ends the handle. A function that has not started is cancelled; one that runs is not interrupted, and the
-/// callback comes after it has returned, though no longer through the strand that the job was bound to.
+/// callback comes after it has returned.
 ///
 /// Errors: WEIR_EBADF.
 ///

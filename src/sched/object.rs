@@ -131,6 +131,11 @@ impl<B: Body> Object<B> {
         ptr::eq(locked.sched, sched).then_some(locked)
     }
 
+    /// The part that the context knows.
+    pub fn member(&self) -> &Member {
+        &self.member
+    }
+
     /// Drops one hold, see [`Locked::hold`]. Also of an object that was closed meanwhile.
     pub fn release(&'static self) {
         let mut state = self.state.lock();

@@ -156,7 +156,7 @@ pub fn bind(token: Token, strand: Option<Token>) -> Result<(), Errno> {
             return Err(Errno::INVAL);
         }
         // What is queued was queued under the old binding.
-        if held.pending > 0 {
+        if held.pending > 0 && token.kind() != kind::JOB {
             return Err(Errno::BUSY);
         }
         let next = match strand {

@@ -124,6 +124,8 @@ fn run(data: u64) {
     let Ok(pinned) = Scheduler::resolve_open(&caller, context) else { return };
     let State::Queued(ticket, function, argument) = job.body().state else { return };
     job.body().state = State::Running(ticket);
+    // Closed meanwhile or not, its completion goes through its strand.
+    let object = job.hold();
     drop(job);
 
     let value = {
@@ -143,9 +145,10 @@ fn run(data: u64) {
         Err(_) => {
             // SAFETY: taken out of the body above.
             unsafe { ticket::set_result(ticket, 0, value) };
-            pinned.post(&caller, ticket);
+            pinned.submit(&caller, object.member(), ticket);
         }
     }
+    object.release();
 }
 
 /// Takes a function back that has not started.
