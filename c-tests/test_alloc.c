@@ -618,6 +618,124 @@ TEST(signals_allocate_nothing)
     CHECK_OK(weir_context_destroy(context));
 }
 
+/* ---- strands, records, pools, watches, hooks: rounds on one thread, the first of which may allocate */
+
+struct rounds {
+    weir_context *context;
+    weir_strand *strand;
+    weir_stream *stream;
+    weir_timer *timer;
+    weir_watch *watch;
+    weir_hook *hook;
+    int fd, pipe[2];
+    atomic_int calls;
+};
+
+static void one_more(int status, void *user)
+{
+    (void)status;
+    ++*(atomic_int *)user;
+}
+
+static void one_value(int status, int value, void *user)
+{
+    (void)value;
+    one_more(status, user);
+}
+
+static void strand_round(struct rounds *rounds)
+{
+    for (int i = 0; i < 20; i++)
+        CHECK_OK(weir_strand_post(rounds->strand, one_more, &rounds->calls));
+    CHECK_OK(weir_timer_expires_after(rounds->timer, 0));
+    CHECK_OK(weir_timer_wait(rounds->timer, one_more, &rounds->calls));
+    CHECK_OK(weir_context_poll(rounds->context, NULL));
+}
+
+static void record_round(struct rounds *rounds)
+{
+    weir_record records[8];
+    weir_submission batch[3] = {{.kind = WEIR_SUBMIT_POST},
+                                {.kind = WEIR_SUBMIT_WRITE, .handle = rounds->stream, .data = batch, .length = 1},
+                                {.kind = WEIR_SUBMIT_TIMER_WAIT, .handle = rounds->timer}};
+    size_t count = 0, got = 0;
+    char byte;
+    CHECK_OK(weir_context_enter(rounds->context, batch, 3, records, 2, WEIR_FOREVER, &count));
+    for (got = count; got < 3; got += count) /* more than there is room for at once */
+        CHECK_OK(weir_context_reap(rounds->context, records, 2, WEIR_FOREVER, &count));
+    CHECK_EQ(read(rounds->fd, &byte, 1), 1);
+    CHECK_EQ(write(rounds->fd, &byte, 1), 1);
+    CHECK_OK(weir_context_reap(rounds->context, records, 8, WEIR_FOREVER, &count)); /* of read_each */
+    CHECK_EQ(count, 1);
+    CHECK_EQ(records[0].kind, WEIR_OP_READ);
+    CHECK_OK(weir_context_pool_release(rounds->context, records[0].extra));
+}
+
+static void watch_round(struct rounds *rounds)
+{
+    char byte = 0;
+    CHECK_EQ(write(rounds->pipe[1], &byte, 1), 1);
+    CHECK_OK(weir_context_poll(rounds->context, NULL));
+    CHECK_EQ(read(rounds->pipe[0], &byte, 1), 1);
+    CHECK_OK(weir_watch_feed(rounds->watch, WEIR_WATCH_READ));
+    CHECK_OK(weir_context_poll(rounds->context, NULL));
+    CHECK_OK(weir_watch_stop(rounds->watch, NULL));
+    CHECK_OK(weir_context_poll(rounds->context, NULL));
+    CHECK_OK(weir_watch_start(rounds->watch, WEIR_WATCH_READ, WEIR_WATCH_PERSISTENT, WEIR_FOREVER, one_value,
+                              &rounds->calls));
+}
+
+static void many_rounds(void (*round)(struct rounds *rounds))
+{
+    struct rounds rounds = {0};
+    int ends[2];
+    rounds.context = new_context();
+    CHECK_OK(weir_context_work_begin(rounds.context));
+    CHECK_OK(weir_strand_create(rounds.context, &rounds.strand));
+    rounds.timer = new_timer(rounds.context);
+    CHECK_OK(weir_handle_set_strand(rounds.timer, rounds.strand));
+    CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+    CHECK_OK(weir_stream_create(rounds.context, &rounds.stream));
+    CHECK_OK(weir_stream_adopt(rounds.stream, ends[0]));
+    rounds.fd = ends[1];
+    CHECK_OK(weir_stream_read_each(rounds.stream, NULL, NULL));
+    CHECK_EQ(pipe(rounds.pipe), 0);
+    CHECK_OK(weir_watch_create(rounds.context, rounds.pipe[0], &rounds.watch));
+    CHECK_OK(weir_watch_start(rounds.watch, WEIR_WATCH_READ, WEIR_WATCH_PERSISTENT, WEIR_FOREVER, one_value,
+                              &rounds.calls));
+    CHECK_OK(weir_hook_create(rounds.context, WEIR_HOOK_CHECK, &rounds.hook));
+    CHECK_OK(weir_hook_start(rounds.hook, one_more, &rounds.calls));
+    for (int i = 0; i < 1000; i++)
+        round(&rounds);
+    size_t before = allocations;
+    for (int i = 0; i < 5000; i++)
+        round(&rounds);
+    CHECK_EQ(allocations, before);
+    CHECK(rounds.calls >= 6000);
+    CHECK_OK(weir_context_destroy(rounds.context));
+    close(ends[1]);
+    close(rounds.pipe[0]);
+    close(rounds.pipe[1]);
+}
+
+TEST(strands_allocate_nothing)
+{
+    skip_if_not_counting();
+    many_rounds(strand_round);
+}
+
+TEST(records_and_pooled_reads_allocate_nothing)
+{
+    skip_if_not_counting();
+    many_rounds(record_round);
+}
+
+TEST(watches_and_hooks_allocate_nothing)
+{
+    skip_if_not_counting();
+    many_rounds(watch_round);
+}
+
 TEST(timers_created_and_closed_allocate_nothing)
 {
     skip_if_not_counting();
