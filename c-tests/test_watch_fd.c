@@ -310,6 +310,36 @@ TEST(h33_the_old_watch_does_not_disturb_a_stream_that_has_its_number)
     CHECK_OK(weir_context_destroy(context));
 }
 
+/* The same where the watch is changed before the stream has ever waited: it takes the stream's fd for its own file's. */
+TEST(h33_a_watch_that_took_a_streams_fd_gives_it_back)
+{
+    weir_context *context = new_context();
+    int ends[2], pair[2];
+    new_pipe(ends);
+    struct seen seen = {0};
+    weir_watch *watch = new_watch(context, ends[0]);
+    START(weir_watch_start(watch, READ, PERSISTENT, WEIR_FOREVER, saw, &seen));
+    CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
+    CHECK_EQ(dup2(pair[0], ends[0]), ends[0]);
+    close(pair[0]);
+    weir_stream *stream = adopted(context, ends[0]);
+    int changed = weir_watch_change(watch, READ | WEIR_WATCH_PRIORITY);
+    CHECK(changed == 0 || changed == -ENOENT);
+    char byte;
+    struct counter got = {0};
+    START(weir_stream_read_some(stream, &byte, 1, io_done, &got));
+    put(pair[1], 1);
+    RUN_CALLS(context, got, 1);
+    CHECK_OK(got.status);
+    CHECK_OK(weir_watch_close(watch));
+    START(weir_stream_read_some(stream, &byte, 1, io_done, &got));
+    put(pair[1], 1);
+    RUN_CALLS(context, got, 2);
+    CHECK_OK(got.status);
+    CHECK_OK(weir_context_destroy(context));
+    close(pair[1]);
+}
+
 TEST(regular_files_are_always_ready_and_starve_nobody)
 {
     weir_context *context = new_context();

@@ -467,8 +467,14 @@ impl Locked {
         let data = event_data(token.index(), epoch);
         let reactor = sched.reactor();
         if state.interest == 0 {
-            reactor.add(state.fd, wanted, data)?;
-            sched.watches.number_taken(state.fd);
+            match reactor.add(state.fd, wanted, data) {
+                Ok(()) => _ = sched.watches.number_taken(state.fd),
+                // A watch of an earlier file under this number was changed since, and took this one for its own.
+                Err(Errno::EXIST) if sched.watches.number_taken(state.fd) => {
+                    reactor.modify(state.fd, wanted, data)?;
+                }
+                Err(error) => return Err(error),
+            }
         } else {
             reactor.modify(state.fd, wanted, data)?;
         }

@@ -283,17 +283,18 @@ impl Watches {
         Ok(found)
     }
 
-    /// An fd has become the library's own: what was watched under its number is gone.
-    pub fn number_taken(&self, fd: RawFd) {
+    /// An fd has become the library's own: what was watched under its number is gone. True when that left a
+    /// registration in the epoll set.
+    pub fn number_taken(&self, fd: RawFd) -> bool {
         if !self.used.load(Ordering::SeqCst) {
-            return;
+            return false;
         }
-        if let Ok(at) = usize::try_from(fd)
-            && let Some(entry) = self.lock().entries.get_mut(at)
-        {
-            entry.lose();
-            entry.ghost = false;
-        }
+        let mut book = self.lock();
+        let Some(entry) = book.entry(fd) else { return false };
+        let left = entry.registered.is_some() || entry.ghost;
+        entry.lose();
+        entry.ghost = false;
+        left
     }
 }
 
