@@ -23,7 +23,8 @@ pub struct TimerNode {
     pub(super) prev: *mut TimerNode,
     /// In a slot: the node after. In the heap: the right child.
     pub(super) next: *mut TimerNode,
-    /// In the heap: the left child.
+    /// In a slot: the node after the next, or one that was it once; a hint for the cache. In the heap: the left
+    /// child.
     pub(super) child: *mut TimerNode,
     /// `NONE`, `NEAR`, or level * 64 + slot.
     pub(super) place: u16,

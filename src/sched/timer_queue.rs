@@ -3,12 +3,13 @@
 //! Most timers are timeouts that are removed long before they are due, so insert and remove must cost
 //! next to nothing, while order matters only for the few that fire. Hence two structures:
 //!
-//! - **The wheel** holds what is far. A tick is 2^16 ns (65.5 us); a timer's level is the highest 6-bit
-//!   group in which its tick differs from the current one, its slot is that group's value. A slot is an
-//!   unordered doubly linked list, so that insert and remove are a handful of instructions. Eight
-//!   levels of 64 slots span every tick of an `i64`: there is no overflow list and no wrap-around.
-//!   Whatever is on a lower level is earlier than all on a higher one, and a smaller slot is earlier
-//!   than a larger one of its level, so two bitmaps find the first slot at once.
+//! - **The wheel** holds what is far. A tick is 2^16 ns (65.5 us), and its digits are 8, 8 and then 6 bits
+//!   wide; a timer's level is the highest digit in which its tick differs from the current one, its slot is
+//!   that digit's value. A slot is an unordered doubly linked list, so that insert and remove are a handful
+//!   of instructions. Two levels of 256 slots (17 ms, 4.3 s) and six of 64 span every tick of an `i64`: there
+//!   is no overflow list and no wrap-around. Whatever is on a lower level is earlier than all on a higher
+//!   one, and a smaller slot is earlier than a larger one of its level, so two bitmaps find the first slot at
+//!   once. The near levels are wide because each level is a cache miss on the way of a timer that fires.
 //! - **The near heap** holds what lies at or before the current tick, exactly ordered by expiry and,
 //!   where that is equal, by the order of the inserts.
 //!
@@ -31,10 +32,58 @@ pub use super::near_heap::TimerNode;
 
 /// Nanoseconds to ticks.
 const TICK_BITS: u32 = 16;
-const LEVEL_BITS: u32 = 6;
+/// Levels with the wide digits, and the width of theirs and of the others'.
+const WIDE_LEVELS: u32 = 2;
+const WIDE_BITS: u32 = 8;
+const BITS: u32 = 6;
 // The stacks of models are small; their timers are near.
-const LEVELS: usize = if cfg!(loom) { 1 } else { 8 };
-const SLOTS: usize = 1 << LEVEL_BITS;
+const LEVELS: u32 = if cfg!(loom) { 1 } else { 8 };
+/// All slots, those of the lowest level first.
+const SLOTS: usize = first_slot(LEVELS) as usize;
+/// Slots of one word of the bitmap.
+const WORD: usize = 64;
+
+/// The first slot of a level.
+const fn first_slot(level: u32) -> u32 {
+    if level < WIDE_LEVELS {
+        level << WIDE_BITS
+    } else {
+        (WIDE_LEVELS << WIDE_BITS) + ((level - WIDE_LEVELS) << BITS)
+    }
+}
+
+/// Bits of a tick that are below the digit of a level.
+const fn shift_of(level: u32) -> u32 {
+    if level < WIDE_LEVELS {
+        level * WIDE_BITS
+    } else {
+        WIDE_LEVELS * WIDE_BITS + (level - WIDE_LEVELS) * BITS
+    }
+}
+
+/// The number of bits in a level's digit.
+const fn bits_of(level: u32) -> u32 {
+    if level < WIDE_LEVELS { WIDE_BITS } else { BITS }
+}
+
+/// The level whose digit has a bit of a tick.
+const fn level_of_bit(bit: u32) -> u32 {
+    if bit < WIDE_LEVELS * WIDE_BITS {
+        bit / WIDE_BITS
+    } else {
+        WIDE_LEVELS + (bit - WIDE_LEVELS * WIDE_BITS) / BITS
+    }
+}
+
+/// The level that a slot is of.
+const fn level_of_slot(place: u16) -> u32 {
+    let place = place as u32;
+    if place < WIDE_LEVELS << WIDE_BITS {
+        place >> WIDE_BITS
+    } else {
+        WIDE_LEVELS + ((place - (WIDE_LEVELS << WIDE_BITS)) >> BITS)
+    }
+}
 
 /// One list of the wheel.
 #[derive(Clone, Copy)]
@@ -57,11 +106,11 @@ pub struct TimerQueue {
     /// The place of the slot that is being taken apart, `NONE` when there is none. No insert reaches
     /// it: the hand is inside its range.
     draining: u16,
-    /// Which levels have a non-empty slot.
-    levels: u8,
-    /// Which slots of each level are non-empty.
-    occupied: [u64; LEVELS],
-    slots: [Slot; LEVELS * SLOTS],
+    /// Which words of `occupied` have a bit set.
+    words: u16,
+    /// Which slots are non-empty.
+    occupied: [u64; SLOTS / WORD],
+    slots: [Slot; SLOTS],
 }
 
 // SAFETY: the queue owns the links of the nodes in it; moving it moves that ownership.
@@ -74,12 +123,12 @@ impl TimerQueue {
             cur_tick: 0,
             near: NearHeap::new(),
             draining: NONE,
-            levels: 0,
-            occupied: [0; LEVELS],
+            words: 0,
+            occupied: [0; SLOTS / WORD],
             told: i64::MAX,
             next_seq: 0,
             len: 0,
-            slots: [Slot { head: ptr::null_mut(), earliest: i64::MAX }; LEVELS * SLOTS],
+            slots: [Slot { head: ptr::null_mut(), earliest: i64::MAX }; SLOTS],
         }
     }
 
@@ -187,6 +236,7 @@ impl TimerQueue {
                 let node = self.slot(self.draining).head;
                 // SAFETY: the head is in the wheel; once unlinked it is in no list.
                 unsafe {
+                    prefetch((*node).child);
                     self.unlink(node);
                     self.place(node);
                 }
@@ -195,10 +245,11 @@ impl TimerQueue {
             let Some(place) = self.first_place() else {
                 break;
             };
-            let shift = LEVEL_BITS * u32::from(place >> LEVEL_BITS);
-            let digits = (i64::from(place) & (SLOTS as i64 - 1)) << shift;
-            let above = self.cur_tick >> (shift + LEVEL_BITS) << (shift + LEVEL_BITS);
-            let start = above | digits;
+            let level = level_of_slot(place);
+            let (shift, over) = (shift_of(level), shift_of(level) + bits_of(level));
+            let digit = i64::from(u32::from(place) - first_slot(level));
+            let above = self.cur_tick >> over << over;
+            let start = above | digit << shift;
             if start > now_tick {
                 break;
             }
@@ -252,27 +303,41 @@ impl TimerQueue {
     /// The place of the earliest non-empty slot.
     #[inline]
     fn first_place(&self) -> Option<u16> {
-        let level = self.levels.trailing_zeros();
-        let occupied = self.occupied.get(level as usize)?;
-        Some((level * SLOTS as u32 + occupied.trailing_zeros()) as u16)
+        let word = self.words.trailing_zeros();
+        let occupied = self.occupied.get(word as usize)?;
+        Some((word * WORD as u32 + occupied.trailing_zeros()) as u16)
     }
 
     #[inline]
     fn slot(&self, place: u16) -> &Slot {
-        // SAFETY: the mask keeps the index within the array, whose length is a power of two.
-        unsafe { self.slots.get_unchecked(usize::from(place) & (LEVELS * SLOTS - 1)) }
+        debug_assert!(usize::from(place) < SLOTS);
+        // SAFETY: places come from `place` and `first_place`, which stay below the number of slots.
+        unsafe { self.slots.get_unchecked(usize::from(place)) }
     }
 
     #[inline]
     fn slot_mut(&mut self, place: u16) -> &mut Slot {
+        debug_assert!(usize::from(place) < SLOTS);
         // SAFETY: as in `slot`.
-        unsafe { self.slots.get_unchecked_mut(usize::from(place) & (LEVELS * SLOTS - 1)) }
+        unsafe { self.slots.get_unchecked_mut(usize::from(place)) }
     }
 
+    /// Notes whether a slot is empty.
     #[inline]
-    fn occupied_mut(&mut self, place: u16) -> &mut u64 {
-        // SAFETY: the mask keeps the index within the array, whose length is a power of two.
-        unsafe { self.occupied.get_unchecked_mut(usize::from(place >> LEVEL_BITS) & (LEVELS - 1)) }
+    fn occupy(&mut self, place: u16, occupied: bool) {
+        debug_assert!(usize::from(place) < SLOTS);
+        let (word, bit) = (usize::from(place) / WORD, 1 << (usize::from(place) % WORD));
+        // SAFETY: as in `slot`; each word has as many slots.
+        let bits = unsafe { self.occupied.get_unchecked_mut(word) };
+        if occupied {
+            *bits |= bit;
+            self.words |= 1 << word;
+        } else {
+            *bits &= !bit;
+            if *bits == 0 {
+                self.words &= !(1 << word);
+            }
+        }
     }
 
     /// Links a node where its expiry belongs, as seen from the hand.
@@ -290,12 +355,11 @@ impl TimerQueue {
                 return;
             }
             // The hand is never negative, so neither is the tick: they differ below bit 47, and
-            // that is level 7 at most.
-            let level = (63 - (tick ^ self.cur_tick).leading_zeros()) / LEVEL_BITS;
-            let digit = (tick >> (level * LEVEL_BITS)) & (SLOTS as i64 - 1);
-            let place = (level * SLOTS as u32) as u16 | digit as u16;
-            *self.occupied_mut(place) |= 1 << digit;
-            self.levels |= 1 << level;
+            // that is in the last level at most.
+            let level = level_of_bit(63 - (tick ^ self.cur_tick).leading_zeros());
+            let digit = (tick >> shift_of(level)) as u32 & ((1 << bits_of(level)) - 1);
+            let place = (first_slot(level) + digit) as u16;
+            self.occupy(place, true);
             let slot = self.slot_mut(place);
             slot.earliest = slot.earliest.min(expiry);
             let head = slot.head;
@@ -303,7 +367,9 @@ impl TimerQueue {
             (*node).prev = ptr::null_mut();
             (*node).next = head;
             (*node).place = place;
+            (*node).child = ptr::null_mut();
             if !head.is_null() {
+                (*node).child = (*head).next;
                 (*head).prev = node;
             }
         }
@@ -329,14 +395,22 @@ impl TimerQueue {
             slot.head = next;
             if next.is_null() {
                 slot.earliest = i64::MAX;
-                let occupied = self.occupied_mut(place);
-                *occupied &= !(1 << (place & (SLOTS as u16 - 1)));
-                if *occupied == 0 {
-                    self.levels &= !(1 << (place >> LEVEL_BITS));
-                }
+                self.occupy(place, false);
             }
         }
     }
+}
+
+/// Asks for a line of memory that will be read soon; any address will do.
+#[inline(always)]
+fn prefetch(at: *const TimerNode) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: reads nothing.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(at.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
 }
 
 impl Default for TimerQueue {
@@ -500,16 +574,13 @@ mod tests {
             let queue = &self.queue;
             let mut in_wheel = 0;
             let mut lowest = i64::MIN;
-            for level in 0..LEVELS {
-                assert_eq!(
-                    queue.levels >> level & 1 == 1,
-                    queue.occupied[level] != 0,
-                    "level {level}"
-                );
-                for digit in 0..SLOTS {
-                    let place = (level * SLOTS + digit) as u16;
+            for word in 0..SLOTS / WORD {
+                let occupied = queue.occupied[word];
+                assert_eq!(queue.words >> word & 1 == 1, occupied != 0, "word {word}");
+                for bit in 0..WORD {
+                    let place = (word * WORD + bit) as u16;
                     let slot = queue.slot(place);
-                    let set = queue.occupied[level] >> digit & 1 == 1;
+                    let set = occupied >> bit & 1 == 1;
                     assert_eq!(set, !slot.head.is_null());
                     assert!(set || slot.earliest == i64::MAX);
                     let (mut node, mut prev) = (slot.head, ptr::null_mut());
@@ -588,7 +659,8 @@ mod tests {
                                 (false, true) => "tail",
                             },
                         };
-                        deepest = deepest.max(if n.place < NEAR { n.place / 64 } else { 0 });
+                        deepest =
+                            deepest.max(if n.place < NEAR { level_of_slot(n.place) } else { 0 });
                         *removed.entry(kind).or_default() += 1;
                         model.remove(index);
                     }
@@ -794,7 +866,7 @@ mod tests {
             }
         }
         assert_eq!(fired, 2000);
-        assert!(cost <= 2000 * LEVELS, "{cost}");
+        assert!(cost <= 2000 * LEVELS as usize, "{cost}");
     }
 
     #[test]
