@@ -1,13 +1,9 @@
 /* Child processes. */
+#include "deny.h"
 #include "net.h"
 
 #include <stddef.h>
-#include <linux/audit.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 
 static pid_t child_that_exits(int code)
 {
@@ -364,25 +360,9 @@ TEST(with_sigchld_ignored_the_end_is_told_without_a_status)
 
 /* ---- without pidfds */
 
-static void take_pidfds_away(void)
-{
-    struct sock_filter filter[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_pidfd_open, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    struct sock_fprog program = {sizeof filter / sizeof *filter, filter};
-    CHECK_EQ(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-    if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
-        CHECK_SKIP("no seccomp filter can be installed here");
-    CHECK_EQ(syscall(SYS_pidfd_open, getpid(), 0), -1);
-    CHECK_EQ(errno, ENOSYS);
-}
-
 TEST(without_pidfds_the_child_is_asked_for)
 {
-    take_pidfds_away();
+    deny_system_call(SYS_pidfd_open);
     exit_codes();
     weir_context *context = new_context();
     struct exited exited = {0};

@@ -11,6 +11,7 @@ use super::op::OpQueue;
 use super::scheduler::Scheduler;
 use super::source;
 use super::stats::{self, Stats};
+use super::sync::{AtomicBool, Ordering};
 use crate::sys::epoll::{self, Epoll, EventBuffer, Timeout};
 use crate::sys::errno::Errno;
 use crate::sys::eventfd::EventFd;
@@ -39,7 +40,7 @@ pub fn source_data(index: u32, epoch: u32) -> u64 {
 
 /// What a wait found besides ready descriptors.
 pub struct Found {
-    /// The timer has expired.
+    /// The timer has expired, or the time to wait is over.
     pub timer: bool,
     /// There may be more events than fitted.
     pub full: bool,
@@ -53,6 +54,8 @@ pub struct Reactor {
     events: UnsafeCell<EventBuffer>,
     /// What was done, in numbers.
     pub stats: Stats,
+    /// The kernel counts a wait's time in milliseconds.
+    coarse: AtomicBool,
     /// Of the process that opened the fds: those of a parent must not be touched (H70).
     forks: u32,
 }
@@ -70,7 +73,15 @@ impl Reactor {
         epoll.add(interrupter.raw(), epoll::IN | epoll::ET, INTERRUPT)?;
         epoll.add(timer.raw(), epoll::IN | epoll::ET, TIMER)?;
         let events = UnsafeCell::new(EventBuffer::new(max_events)?);
-        Ok(Reactor { epoll, interrupter, timer, events, stats: Stats::new(), forks: fork::count() })
+        Ok(Reactor {
+            epoll,
+            interrupter,
+            timer,
+            events,
+            stats: Stats::new(),
+            coarse: AtomicBool::new(false),
+            forks: fork::count(),
+        })
     }
 
     /// The fd that is readable whenever the context has something to do.
@@ -119,6 +130,11 @@ impl Reactor {
         self.interrupter.write();
     }
 
+    /// A wait can end at a given nanosecond.
+    pub fn sleeps_exactly(&self) -> bool {
+        !self.coarse.load(Ordering::Relaxed)
+    }
+
     /// Programs the timer, absolute.
     pub fn arm_timer(&self, at: i64) {
         if self.is_parents() {
@@ -142,9 +158,13 @@ impl Reactor {
         // SAFETY: one thread at a time has the role.
         let events = unsafe { &mut *self.events.get() };
         let count = self.epoll.wait(events, timeout)?;
+        let timed = matches!(timeout, Timeout::Nanos(_));
+        if timed && !events.is_exact() {
+            self.coarse.store(true, Ordering::Relaxed);
+        }
         stats::add_alone(&self.stats.turns, 1);
         stats::add_alone(&self.stats.events, count as u64);
-        let mut found = Found { timer: false, full: count >= events.capacity() };
+        let mut found = Found { timer: timed && count == 0, full: count >= events.capacity() };
         for (mask, data) in events.iter(count) {
             match data {
                 INTERRUPT => {}

@@ -8,10 +8,11 @@ use super::op::{Op, OpQueue};
 use super::run_queue::{Item, Limit, Stay, Step};
 use super::scheduler::{Count, Pinned, Scheduler};
 use super::stats;
+use super::timers::{Before, Wake};
 use crate::sys::epoll::Timeout;
 use crate::sys::errno::Errno;
 use std::ptr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 impl Scheduler {
     /// Runs callbacks until the limit; the number run.
@@ -193,14 +194,17 @@ impl Scheduler {
         let turn = self.run_queue.turn();
         // After the role was taken and before the kernel is asked: a timer made earlier from here on
         // finds a sleeper and programs the timerfd itself (H01).
-        let due = self.timers.flush(self, block);
-        let timeout = match stay.deadline() {
+        let wake = self.timers.flush(self, if block { Before::Sleep } else { Before::Look });
+        let due = wake == Wake::Now;
+        let timeout = match (wake, stay.deadline()) {
             _ if due || !block => Timeout::Now,
-            None => Timeout::Never,
-            Some(at) => match at.saturating_duration_since(Instant::now()) {
-                Duration::ZERO => Timeout::Now,
-                left => Timeout::Nanos(i64::try_from(left.as_nanos()).unwrap_or(i64::MAX)),
-            },
+            (Wake::After(nanos), None) => Timeout::Nanos(nanos),
+            (_, None) => Timeout::Never,
+            (_, Some(at)) => {
+                let left = at.saturating_duration_since(Instant::now());
+                let left = i64::try_from(left.as_nanos()).unwrap_or(i64::MAX);
+                Timeout::Nanos(if let Wake::After(nanos) = wake { nanos.min(left) } else { left })
+            }
         };
         let found = self.watches.turn(self, &turn.ready, |hurry| {
             let timeout = if hurry { Timeout::Now } else { timeout };

@@ -16,7 +16,7 @@ use super::reactor::Reactor;
 use super::run_queue::{Counts, RunQueue};
 use super::sync::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use super::table::{Entry, Head, Table, Token};
-use super::timers::{Host, Timers};
+use super::timers::{Before, Host, Timers, Wake};
 use crate::sys::clock;
 use crate::sys::errno::Errno;
 use libc::c_void;
@@ -176,6 +176,10 @@ impl Host for Scheduler {
 
     fn has_sleepers(&self) -> bool {
         self.run_queue.has_sleepers()
+    }
+
+    fn sleeps_exactly(&self) -> bool {
+        self.reactor().sleeps_exactly()
     }
 
     fn arm(&self, at: i64) {
@@ -531,7 +535,8 @@ impl Scheduler {
 
     /// Sees to it that the fd becomes readable when the next timer is due.
     pub(super) fn arm_for_host(&self) {
-        let due = self.timers.flush(self, true) | self.watches.are_unsure();
+        let due = self.timers.flush(self, Before::Host) == Wake::Now;
+        let due = due | self.watches.are_unsure();
         if due && !self.halted() {
             self.reactor().interrupt();
         }

@@ -1,9 +1,11 @@
 //! A context's timers: the queue with its clock and timerfd, the timer objects, and their firing.
 //!
 //! One lock guards the queue and every timer of the context. The timerfd is programmed lazily: a change
-//! of the earliest expiry only marks it stale, and the reactor programs it just before it blocks. Where
-//! somebody sleeps already the thread that made a timer earlier programs it itself, which also wakes
-//! the reactor in time: one system call instead of an interrupt and a second turn.
+//! of the earliest expiry only marks it stale, and the reactor looks at it just before it blocks. It blocks
+//! until the earliest expiry, which costs no system call more, as long as its sleeps last that long; when
+//! other events keep waking it before, it programs the timerfd, and has nothing to compute from then on.
+//! Where somebody sleeps already the thread that made a timer earlier programs the timerfd itself, which also
+//! wakes the reactor in time: one system call instead of an interrupt and a second turn.
 #![allow(unsafe_code, reason = "intrusive timers between type-stable objects")]
 
 use super::call::cancel_call;
@@ -34,6 +36,9 @@ pub const NEVER: i64 = i64::MAX;
 /// Nodes that the wheel may move in one turn (H44).
 const MOVES_PER_TURN: usize = 4096;
 
+/// Sleeps until the next expiry that something else may end, before the timerfd is programmed instead.
+const VAIN_SLEEPS: u32 = 2;
+
 /// Every timer of the process.
 #[cfg(not(loom))]
 pub static TIMERS: Table<Timer> = Table::new();
@@ -51,10 +56,34 @@ pub trait Host {
     fn monotonic(&self) -> i64;
     /// Somebody may be asleep who must hear of an earlier timer.
     fn has_sleepers(&self) -> bool;
+    /// The reactor's wait can end at a given nanosecond.
+    fn sleeps_exactly(&self) -> bool;
     /// Programs the timerfd.
     fn arm(&self, at: i64);
     /// Ends a blocking turn.
     fn interrupt(&self);
+}
+
+/// Who asks when the next timer is due.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Before {
+    /// The reactor, for a look at the kernel.
+    Look,
+    /// The reactor, which blocks until there is something to do.
+    Sleep,
+    /// A host, which knows the fd only.
+    Host,
+}
+
+/// When a turn must end for the timers' sake.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Wake {
+    /// Timers are due.
+    Now,
+    /// After so many nanoseconds.
+    After(i64),
+    /// The timerfd sees to it.
+    ByEvent,
 }
 
 /// The part of a context that keeps time.
@@ -69,6 +98,10 @@ pub struct Clockwork {
     programmed: i64,
     /// The earliest expiry may differ from what is programmed.
     stale: bool,
+    /// When the reactor's last sleep was to end by itself.
+    sleeps_until: i64,
+    /// Sleeps of that kind since timers were last due.
+    sleeps: u32,
     /// Due timers are left over from a bounded batch.
     backlog: bool,
     manual_now: i64,
@@ -99,6 +132,8 @@ impl Timers {
                 queue: TimerQueue::new(),
                 programmed: NEVER,
                 stale: false,
+                sleeps_until: NEVER,
+                sleeps: 0,
                 backlog: false,
                 manual_now: 0,
                 fired: Fired::default(),
@@ -110,6 +145,7 @@ impl Timers {
     pub fn renew(&self) {
         let mut clockwork = self.clockwork.lock();
         clockwork.programmed = NEVER;
+        clockwork.sleeps_until = NEVER;
         clockwork.stale = true;
     }
 
@@ -119,6 +155,8 @@ impl Timers {
         clockwork.queue = TimerQueue::new();
         clockwork.programmed = NEVER;
         clockwork.stale = false;
+        clockwork.sleeps_until = NEVER;
+        clockwork.sleeps = 0;
         clockwork.backlog = false;
         clockwork.manual_now = 0;
         clockwork.fired = Fired::default();
@@ -143,31 +181,37 @@ impl Timers {
         clockwork.queue.wake_at().is_some_and(|at| at <= now)
     }
 
-    /// Brings the timerfd up to date if the turn will block (or a host will); true when timers are due
-    /// now.
-    pub fn flush(&self, host: &impl Host, block: bool) -> bool {
+    /// Sees to it that whoever blocks next is woken for the earliest timer: tells when, or brings the timerfd up to
+    /// date.
+    pub fn flush(&self, host: &impl Host, before: Before) -> Wake {
         let mut clockwork = self.clockwork.lock();
+        clockwork.sleeps_until = NEVER;
         if clockwork.backlog {
-            return true;
+            return Wake::Now;
         }
         if !clockwork.stale {
-            return false;
+            return Wake::ByEvent;
         }
         let Some(at) = clockwork.queue.wake_at() else {
             clockwork.stale = false;
-            return false;
+            return Wake::ByEvent;
         };
         let manual = host.is_manual();
         let now = if manual { clockwork.manual_now } else { host.monotonic() };
         if at <= now {
-            return true;
+            return Wake::Now;
         }
         if manual {
             clockwork.stale = false;
-        } else if block {
+        } else if before == Before::Sleep && clockwork.sleeps < VAIN_SLEEPS && host.sleeps_exactly()
+        {
+            clockwork.sleeps += 1;
+            clockwork.sleeps_until = clockwork.wake_for(host, at);
+            return Wake::After(clockwork.sleeps_until.saturating_sub(now));
+        } else if before != Before::Look {
             clockwork.program(host, at);
         }
-        false
+        Wake::ByEvent
     }
 
     /// Queues the waits of due timers to `ready`: one batch, bounded, each with one hop to its callback.
@@ -179,6 +223,7 @@ impl Timers {
         // What was programmed has passed, or is about to be replaced.
         clockwork.programmed = NEVER;
         clockwork.stale = true;
+        clockwork.sleeps = 0;
         let mut moves = MOVES_PER_TURN;
         clockwork.queue.advance(now, &mut moves);
         for _ in 0..sched.options().max_events {
@@ -226,7 +271,7 @@ impl Clockwork {
                     host.interrupt();
                 }
             } else if let Some(at) = self.queue.wake_at()
-                && self.wake_for(host, at) < self.programmed
+                && self.wake_for(host, at) < self.programmed.min(self.sleeps_until)
             {
                 self.program(host, at);
             }

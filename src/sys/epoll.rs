@@ -66,6 +66,11 @@ impl EventBuffer {
         Ok(EventBuffer { events, capacity, milliseconds_only: false })
     }
 
+    /// False once a wait has found that the kernel counts in milliseconds.
+    pub fn is_exact(&self) -> bool {
+        !self.milliseconds_only
+    }
+
     /// How many events it has room for.
     pub fn capacity(&self) -> usize {
         self.events.len()
@@ -120,7 +125,8 @@ impl Epoll {
     }
 
     /// Waits for events; their number, at most the buffer's capacity. A wait that a signal interrupts has
-    /// none. It never ends before the timeout without an event otherwise.
+    /// none, nor has the one that finds out that the kernel counts in milliseconds; it never ends before the timeout
+    /// without an event otherwise.
     #[inline]
     pub fn wait(&self, buffer: &mut EventBuffer, timeout: Timeout) -> Result<usize, Errno> {
         let answer = match timeout {
@@ -147,7 +153,10 @@ impl Epoll {
         if !buffer.milliseconds_only {
             match self.wait_exactly(buffer, nanos) {
                 // EPERM is what filters say to calls that are newer than they are.
-                Err(Errno::NOSYS | Errno::PERM) => buffer.milliseconds_only = true,
+                Err(Errno::NOSYS | Errno::PERM) => {
+                    buffer.milliseconds_only = true;
+                    return Ok(0);
+                }
                 answer => return answer,
             }
         }

@@ -6,7 +6,7 @@ use super::super::op::OpQueue;
 use super::super::run_queue::models::{Kernel, SOON, check, open};
 use super::super::run_queue::{Limit, RunQueue, Stay, Step};
 use super::super::table::Entry;
-use super::{Host, Timer, Timers};
+use super::{Before, Host, Timer, Timers, Wake};
 use loom::thread;
 
 /// A context that has timers only. Its time is 0.
@@ -15,6 +15,7 @@ struct Context {
     kernel: Kernel,
     timers: Timers,
     manual: bool,
+    exact: bool,
     early: Timer,
     late: Timer,
 }
@@ -36,6 +37,10 @@ impl Host for Context {
         self.queue.has_sleepers()
     }
 
+    fn sleeps_exactly(&self) -> bool {
+        self.exact
+    }
+
     fn arm(&self, at: i64) {
         self.kernel.arm(at);
     }
@@ -45,12 +50,13 @@ impl Host for Context {
     }
 }
 
-fn context(manual: bool) -> &'static Context {
+fn context(manual: bool, exact: bool) -> &'static Context {
     let context: &Context = Box::leak(Box::new(Context {
         queue: RunQueue::new(),
         kernel: Kernel::new(),
         timers: Timers::new(),
         manual,
+        exact,
         early: Timer::vacant(),
         late: Timer::vacant(),
     }));
@@ -73,8 +79,13 @@ impl Context {
             match self.queue.next(&private, &stay, || self.kernel.interrupt()) {
                 Step::Turn { block } => {
                     let turn = self.queue.turn();
-                    let due = self.timers.flush(self, block);
-                    if due || self.kernel.wait(block && !due, &turn.ready) {
+                    let before = if block { Before::Sleep } else { Before::Look };
+                    let due = match self.timers.flush(self, before) {
+                        Wake::Now => true,
+                        Wake::After(nanos) => nanos <= SOON,
+                        Wake::ByEvent => false,
+                    };
+                    if due || self.kernel.wait(block, &turn.ready) {
                         break;
                     }
                 }
@@ -91,33 +102,37 @@ impl Context {
 /// timerfd is programmed for it.
 #[test]
 fn loom_h01_an_earlier_timer_reaches_a_reactor_going_to_sleep() {
-    check(3, || {
-        let context = context(false);
-        context.insert(&context.late, SOON + 1);
-        let maker = thread::spawn(|| context.insert(&context.early, SOON));
-        context.run_until_due();
-        maker.join().unwrap();
-    });
+    for exact in [false, true] {
+        check(3, move || {
+            let context = context(false, exact);
+            context.insert(&context.late, SOON + 1);
+            let maker = thread::spawn(|| context.insert(&context.early, SOON));
+            context.run_until_due();
+            maker.join().unwrap();
+        });
+    }
 }
 
 /// Two threads make timers, the later one last or first.
 #[test]
 fn loom_h01_two_makers() {
-    check(2, || {
-        let context = context(false);
-        let late = thread::spawn(|| context.insert(&context.late, SOON + 1));
-        let early = thread::spawn(|| context.insert(&context.early, SOON));
-        context.run_until_due();
-        late.join().unwrap();
-        early.join().unwrap();
-    });
+    for exact in [false, true] {
+        check(2, move || {
+            let context = context(false, exact);
+            let late = thread::spawn(|| context.insert(&context.late, SOON + 1));
+            let early = thread::spawn(|| context.insert(&context.early, SOON));
+            context.run_until_due();
+            late.join().unwrap();
+            early.join().unwrap();
+        });
+    }
 }
 
 /// The same for a timer of a manual clock that is due when it is made.
 #[test]
 fn loom_h01_a_due_timer_of_a_manual_clock() {
     check(3, || {
-        let context = context(true);
+        let context = context(true, false);
         let maker = thread::spawn(|| context.insert(&context.early, 0));
         context.run_until_due();
         maker.join().unwrap();
