@@ -27,6 +27,16 @@ enum bench_workload {
     TIMER_CHURN,
     TIMER_ONE,
     TIMER_FIRE,
+    SINK,       /* one connection, the server reads */
+    SOURCE,     /* one connection, the server writes */
+    CHURN,      /* accept, one message each way, close */
+    UDP,        /* one datagram each way */
+    UDP_BURST,  /* 32 datagrams each way */
+    IDLE,       /* memory of connections that wait for data */
+    TIMER_REARM,/* a time limit moved at each operation of many connections */
+    RING,       /* readiness that goes round a ring of pipes */
+    SIGNAL,     /* one signal after another */
+    RESOLVE,    /* names that are numbers */
     WORKLOADS
 };
 
@@ -40,9 +50,10 @@ struct bench {
     size_t size;
     double seconds;
     size_t batch; /* post_batch: so many at a time */
+    int active;   /* ring: so many at once */
     int64_t slack_ns;
     bool edge;     /* raw only: EPOLLET */
-    bool buffered; /* libevent only: bufferevent in place of plain events */
+    bool buffered; /* libevent: bufferevent in place of plain events; udp_burst: several datagrams a call */
     bool external; /* the client is another program; the port is printed on stderr */
     int port;      /* bench_client only */
     int server_cpu, client_cpu; /* -1: wherever the kernel puts it */
@@ -54,8 +65,10 @@ struct bench_span {
 };
 
 static inline const char *bench_workload_name(int workload) {
-    static const char *const names[WORKLOADS] = {"pingpong",      "echo100",     "post_inside", "post_batch", "post_outside",
-                                                 "post_outside2", "timer_churn", "timer_one",   "timer_fire"};
+    static const char *const names[WORKLOADS] = {
+        "pingpong",    "echo100",    "post_inside", "post_batch", "post_outside", "post_outside2", "timer_churn",
+        "timer_one",   "timer_fire", "sink",        "source",     "churn",        "udp",           "udp_burst",
+        "idle",        "timer_rearm", "ring",       "signal",     "resolve"};
     return workload >= 0 && workload < WORKLOADS ? names[workload] : "unknown";
 }
 
@@ -168,12 +181,41 @@ static inline uint64_t bench_report_lateness(const struct bench *b, int64_t *lat
     return early;
 }
 
+/* Idle connections: what one takes, in bytes of memory of its own that the process has touched. */
+static inline size_t bench_memory(void) {
+    char line[256];
+    size_t kib = 0;
+    FILE *file = fopen("/proc/self/smaps_rollup", "re");
+    REQUIRE(file != NULL);
+    while (fgets(line, sizeof line, file) != NULL)
+        if (sscanf(line, "Private_Dirty: %zu", &kib) == 1) break;
+    fclose(file);
+    return kib * 1024;
+}
+
+static inline int bench_report_memory(const struct bench *b, size_t before, const struct bench_span *span) {
+    char more[64];
+    size_t now = bench_memory();
+    snprintf(more, sizeof more, ",\"bytes_each\":%.1f",
+             now > before ? (double)(now - before) / (double)b->connections : 0.0);
+    bench_print(b, (uint64_t)b->connections, bench_seconds(span), span->end_cpu - span->begin_cpu, more);
+    return 0;
+}
+
 /* ---- options */
+
+#define BENCH_SIZE_LIMIT (1 << 20)
+enum { BENCH_BURST = 32 };
+
+/* A client in another process drives it. */
+static inline bool bench_is_echo(const struct bench *b) {
+    return b->workload == PINGPONG || b->workload == ECHO100 || (b->workload >= SINK && b->workload <= UDP_BURST);
+}
 
 static inline int bench_usage(const char *program) {
     fprintf(stderr,
             "usage: %s WORKLOAD [--n N] [--connections C] [--threads T] [--producers P] [--size B] [--seconds S]\n"
-            "       [--batch N] [--slack NS] [--server-cpu K] [--client-cpu K] [--edge] [--buffered] [--external] [--port PORT]\n"
+            "       [--batch N] [--slack NS] [--active N] [--server-cpu K] [--client-cpu K] [--edge] [--buffered] [--external] [--port PORT]\n"
             "workloads:",
             program);
     for (int i = 0; i < WORKLOADS; i++) fprintf(stderr, " %s", bench_workload_name(i));
@@ -193,11 +235,18 @@ static inline bool bench_options(struct bench *b, const char *system, int argc, 
         if (strcmp(argv[1], bench_workload_name(i)) == 0) found = i;
     if (found < 0) return bench_usage(argv[0]) == 0;
     b->workload = (enum bench_workload)found;
-    b->connections = b->workload == ECHO100 ? 100 : b->workload == PINGPONG ? 1 : 0;
+    b->connections = b->workload == ECHO100 ? 100 : b->workload == RING ? 100 : 1;
+    if (b->workload == IDLE) b->connections = 9000;
+    if (b->workload == TIMER_REARM) b->connections = 10000;
+    if (b->workload == CHURN) b->connections = 5000;
+    if (b->workload == SINK || b->workload == SOURCE) b->size = 65536;
+    b->active = 1;
     b->producers = b->workload == POST_OUTSIDE || b->workload == POST_OUTSIDE2 ? 2 : 0;
     if (b->workload == POST_OUTSIDE2) b->threads = 2;
     if (b->workload == TIMER_FIRE) b->n = 100000;
-    else if (b->workload != PINGPONG && b->workload != ECHO100) b->n = 1000000;
+    else if (b->workload == RING || b->workload == SIGNAL || b->workload == RESOLVE) b->n = 200000;
+    else if (b->workload == TIMER_REARM) b->n = 10000000;
+    else if (!bench_is_echo(b) && b->workload != IDLE) b->n = 1000000;
     b->seconds = 1;
     b->batch = SIZE_MAX;
 
@@ -220,16 +269,18 @@ static inline bool bench_options(struct bench *b, const char *system, int argc, 
             else if (strcmp(name, "--seconds") == 0) b->seconds = value;
             else if (strcmp(name, "--batch") == 0) b->batch = (size_t)value;
             else if (strcmp(name, "--slack") == 0) b->slack_ns = (int64_t)value;
+            else if (strcmp(name, "--active") == 0) b->active = (int)value;
             else if (strcmp(name, "--port") == 0) b->port = (int)value;
             else if (strcmp(name, "--server-cpu") == 0) b->server_cpu = (int)value;
             else if (strcmp(name, "--client-cpu") == 0) b->client_cpu = (int)value;
             else return bench_usage(argv[0]) == 0;
         }
     }
-    bool echo = b->workload == PINGPONG || b->workload == ECHO100;
+    bool echo = bench_is_echo(b);
     bool posters = b->workload == POST_OUTSIDE || b->workload == POST_OUTSIDE2;
-    if ((b->workload == PINGPONG && b->connections != 1) || (echo && (b->connections < 1 || b->connections > 10000)) ||
-        (echo && (b->size < 1 || b->size > 65536)) || (!echo && b->n < 1) || b->threads < 1 || b->threads > 64 ||
+    if ((b->workload == PINGPONG && b->connections != 1) || b->connections < 1 || b->connections > 100000 ||
+        (echo && (b->size < 1 || b->size > BENCH_SIZE_LIMIT)) || (!echo && b->workload != IDLE && b->n < 1) ||
+        (b->workload == RING && (b->active < 1 || b->active > b->connections)) || (b->workload == UDP_BURST && b->size > 1400) || b->threads < 1 || b->threads > 64 ||
         b->batch < 1 || (posters && (b->producers < 1 || b->producers > 64)) || b->seconds <= 0)
         return bench_usage(argv[0]) == 0;
     alarm(BENCH_TIME_LIMIT);
@@ -237,7 +288,9 @@ static inline bool bench_options(struct bench *b, const char *system, int argc, 
 }
 
 /* A connection's buffer: one read takes what one message needs. */
-static inline size_t bench_buffer_size(const struct bench *b) { return b->size <= 4096 ? 4096 : 65536; }
+static inline size_t bench_buffer_size(const struct bench *b) {
+    return b->size <= 4096 ? 4096 : b->size <= 65536 ? 65536 : b->size;
+}
 
 /* ---- posting from other threads: P threads start at once, each posts its share of 0..n-1 */
 

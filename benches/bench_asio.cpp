@@ -8,7 +8,7 @@
 #include <thread>
 #include <vector>
 
-#include "client.h"
+#include "traffic.h"
 
 namespace {
 
@@ -260,7 +260,12 @@ int main(int argc, char **argv) {
     if (b.threads != 1 && !several) return bench_unsupported(&b);
     switch (b.workload) {
     case PINGPONG:
-    case ECHO100: return run_echo(&b);
+    case ECHO100:
+    case CHURN: return run_echo(&b);
+    case SINK:
+    case SOURCE:
+    case UDP:
+    case UDP_BURST: return run_traffic(&b);
     case POST_INSIDE:
     case POST_BATCH:
     case POST_OUTSIDE:
@@ -268,6 +273,6 @@ int main(int argc, char **argv) {
     case TIMER_CHURN: return run_timer_churn(&b);
     case TIMER_ONE: return run_timer_one(&b);
     case TIMER_FIRE: return run_timer_fire(&b);
-    default: return bench_unsupported(&b);
+    default: return run_loop(&b);
     }
 }

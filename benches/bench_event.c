@@ -2,7 +2,7 @@
  * libevent. Echo: a persistent read event, recv and send by hand, which is the least that it can do; with --buffered
  * a bufferevent. Post: event_active on one event and a locked queue; a handler that posts itself is event_active alone.
  */
-#include "client.h"
+#include "traffic.h"
 #include "queue.h"
 
 #include <event2/buffer.h>
@@ -315,13 +315,18 @@ int main(int argc, char **argv) {
     if (b.threads != 1) return bench_unsupported(&b); /* a base is run by one thread */
     switch (b.workload) {
     case PINGPONG:
-    case ECHO100: return run_echo(&b);
+    case ECHO100:
+    case CHURN: return run_echo(&b);
+    case SINK:
+    case SOURCE:
+    case UDP:
+    case UDP_BURST: return run_traffic(&b);
     case POST_INSIDE:
     case POST_BATCH:
     case POST_OUTSIDE: return run_post(&b);
     case TIMER_CHURN: return run_timer_churn(&b);
     case TIMER_ONE: return run_timer_one(&b);
     case TIMER_FIRE: return run_timer_fire(&b);
-    default: return bench_unsupported(&b);
+    default: return run_loop(&b);
     }
 }

@@ -4,7 +4,7 @@
  * Level-triggered: one epoll_wait, one recv and one send for each message. With --edge it is edge-triggered; a short
  * recv says that the socket is empty, so that the calls are the same.
  */
-#include "client.h"
+#include "traffic.h"
 #include "queue.h"
 
 #include <sys/eventfd.h>
@@ -206,10 +206,15 @@ int main(int argc, char **argv) {
     if (b.threads != 1) return bench_unsupported(&b);
     switch (b.workload) {
     case PINGPONG:
-    case ECHO100: return run_echo(&b);
+    case ECHO100:
+    case CHURN: return run_echo(&b);
+    case SINK:
+    case SOURCE:
+    case UDP:
+    case UDP_BURST: return run_traffic(&b);
     case POST_INSIDE:
     case POST_BATCH:
     case POST_OUTSIDE: return run_post(&b);
-    default: return bench_unsupported(&b); /* a loop by hand has no timer queue */
+    default: return run_loop(&b);
     }
 }

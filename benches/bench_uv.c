@@ -2,7 +2,7 @@
  * libuv. Echo: uv_read_start into the connection's buffer, uv_try_write, uv_write for what is left. It has no post:
  * uv_async_t and a locked queue stand for it; a handler that posts itself is an idle handle, which runs once a turn.
  */
-#include "client.h"
+#include "traffic.h"
 #include "queue.h"
 
 #include <uv.h>
@@ -273,13 +273,18 @@ int main(int argc, char **argv) {
     if (b.threads != 1) return bench_unsupported(&b); /* a loop belongs to one thread */
     switch (b.workload) {
     case PINGPONG:
-    case ECHO100: return run_echo(&b);
+    case ECHO100:
+    case CHURN: return run_echo(&b);
+    case SINK:
+    case SOURCE:
+    case UDP:
+    case UDP_BURST: return run_traffic(&b);
     case POST_INSIDE:
     case POST_BATCH:
     case POST_OUTSIDE: return run_post(&b);
     case TIMER_CHURN: return run_timer_churn(&b);
     case TIMER_ONE: return run_timer_one(&b);
     case TIMER_FIRE: return run_timer_fire(&b);
-    default: return bench_unsupported(&b);
+    default: return run_loop(&b);
     }
 }

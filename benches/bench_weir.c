@@ -1,22 +1,7 @@
 /* libweir: one context, run by one or more threads. */
-#include "client.h"
+#include "traffic_weir.h"
 
 #include <stdatomic.h>
-#include <weir.h>
-
-#define CHECK(call)                                                                                                    \
-    do {                                                                                                               \
-        int check_ = (call);                                                                                           \
-        if (check_ < 0) bench_fail("%s:%d: %s: %s", __FILE__, __LINE__, #call, weir_strerror(check_));                 \
-    } while (0)
-
-static weir_context *make_context(const struct bench *b) {
-    weir_context *context = NULL;
-    weir_context_options options = {
-        .struct_size = sizeof options, .thread_hint = (uint32_t)b->threads, .timer_slack_ns = b->slack_ns};
-    CHECK(weir_context_create(&options, &context));
-    return context;
-}
 
 /* Runs `body` in b->threads threads, this one among them. */
 static void run_in_threads(const struct bench *b, void *(*body)(void *), void *user) {
@@ -288,7 +273,12 @@ int main(int argc, char **argv) {
     if (b.threads != 1 && !several) return bench_unsupported(&b);
     switch (b.workload) {
     case PINGPONG:
-    case ECHO100: return run_echo(&b);
+    case ECHO100:
+    case CHURN: return run_echo(&b);
+    case SINK:
+    case SOURCE:
+    case UDP:
+    case UDP_BURST: return run_traffic(&b);
     case POST_INSIDE:
     case POST_BATCH:
     case POST_OUTSIDE:
@@ -296,6 +286,6 @@ int main(int argc, char **argv) {
     case TIMER_CHURN: return run_timer_churn(&b);
     case TIMER_ONE: return run_timer_one(&b);
     case TIMER_FIRE: return run_timer_fire(&b);
-    default: return bench_unsupported(&b);
+    default: return run_loop(&b);
     }
 }

@@ -2,6 +2,7 @@
  * The client of the echo workloads, the same for every system: plain sockets, in a process of its own.
  *
  * pingpong: one blocking connection. echo100: many connections on one epoll loop, one message of each on its way.
+ * sink and source: one connection, one way. churn: one connection after another. udp: datagrams, answered one by one.
  * Every byte that comes back is compared. The figures are the client's, the CPU time the server's.
  */
 #ifndef BENCH_CLIENT_H
@@ -170,10 +171,114 @@ static inline void client_many(const struct bench *b, int port, struct client_re
     free(buffer);
 }
 
+/* One way; counted in MiB. */
+static inline void client_sink(const struct bench *b, int port, struct client_result *result) {
+    unsigned char *block = client_block(b->size);
+    int fd = client_connect(port);
+    int64_t begin = bench_now(), end = begin + (int64_t)(b->seconds * 1e9);
+    while (bench_now() < end) {
+        client_send(fd, block, b->size);
+        result->bytes += b->size;
+    }
+    REQUIRE(shutdown(fd, SHUT_WR) == 0);
+    REQUIRE(recv(fd, block, 1, 0) == 0); /* the server has it all */
+    result->seconds = (double)(bench_now() - begin) / 1e9;
+    result->round_trips = result->bytes >> 20;
+    close(fd);
+    free(block);
+}
+
+static inline void client_source(const struct bench *b, int port, struct client_result *result) {
+    size_t size = b->size > 65536 ? b->size : 65536;
+    char *buffer = (char *)malloc(size);
+    int fd = client_connect(port);
+    int64_t begin = bench_now();
+    ssize_t got;
+    REQUIRE(buffer != NULL);
+    while ((got = recv(fd, buffer, size, 0)) > 0) result->bytes += (uint64_t)got;
+    REQUIRE(got == 0);
+    result->seconds = (double)(bench_now() - begin) / 1e9;
+    result->round_trips = result->bytes >> 20;
+    close(fd);
+    free(buffer);
+}
+
+static inline void client_churn(const struct bench *b, int port, struct client_result *result) {
+    unsigned char *block = client_block(b->size), *reply = (unsigned char *)malloc(b->size);
+    int64_t begin = bench_now();
+    struct linger linger = {1, 0}; /* no port is left waiting */
+    REQUIRE(reply != NULL);
+    for (int i = 0; i < b->connections; i++) {
+        int fd = client_connect(port);
+        const unsigned char *message = client_message(block, b->size, (size_t)i, 0);
+        client_send(fd, message, b->size);
+        for (size_t got = 0; got < b->size;) {
+            ssize_t size = recv(fd, reply + got, b->size - got, 0);
+            if (size <= 0) bench_fail("client: the connection was lost");
+            got += (size_t)size;
+        }
+        if (memcmp(reply, message, b->size) != 0) bench_fail("client: a reply differs from what was sent");
+        REQUIRE(shutdown(fd, SHUT_WR) == 0);
+        REQUIRE(recv(fd, reply, 1, 0) == 0);
+        REQUIRE(setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger) == 0);
+        close(fd);
+    }
+    result->seconds = (double)(bench_now() - begin) / 1e9;
+    result->round_trips = (uint64_t)b->connections;
+    result->bytes = result->round_trips * b->size;
+    free(block);
+    free(reply);
+}
+
+/* Datagrams; one of a single byte is the last. */
+static inline void client_udp(const struct bench *b, int port, struct client_result *result) {
+    unsigned char *block = client_block(b->size), *reply = (unsigned char *)malloc(b->size);
+    int burst = b->workload == UDP_BURST ? BENCH_BURST : 1, fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_in address;
+    struct timeval limit = {5, 0};
+    uint64_t warm = 100, k = 0;
+    int64_t begin = bench_now(), end = INT64_MAX;
+    memset(&address, 0, sizeof address);
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_port = htons((uint16_t)port);
+    REQUIRE(reply != NULL && fd >= 0 && b->size > 1);
+    REQUIRE(connect(fd, (struct sockaddr *)&address, sizeof address) == 0);
+    REQUIRE(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) == 0);
+    for (;; k++) {
+        if (k == warm) {
+            begin = bench_now();
+            end = begin + (int64_t)(b->seconds * 1e9);
+        }
+        if (k % 16 == 0 && bench_now() >= end) break;
+        for (int i = 0; i < burst; i++)
+            REQUIRE(send(fd, client_message(block, b->size, (size_t)i, k), b->size, 0) == (ssize_t)b->size);
+        for (int i = 0; i < burst; i++) {
+            if (recv(fd, reply, b->size, 0) != (ssize_t)b->size) bench_fail("client: a datagram was lost");
+            if (memcmp(reply, client_message(block, b->size, (size_t)i, k), b->size) != 0)
+                bench_fail("client: a reply differs from what was sent");
+        }
+    }
+    result->seconds = (double)(bench_now() - begin) / 1e9;
+    result->round_trips = (k - warm) * (uint64_t)burst;
+    result->bytes = k * (uint64_t)burst * b->size;
+    REQUIRE(send(fd, block, 1, 0) == 1);
+    close(fd);
+    free(block);
+    free(reply);
+}
+
 static inline void client_run(const struct bench *b, int port, struct client_result *result) {
     memset(result, 0, sizeof *result);
-    if (b->workload == PINGPONG) client_pingpong(b, port, result);
-    else client_many(b, port, result);
+    switch (b->workload) {
+    case PINGPONG: client_pingpong(b, port, result); break;
+    case SINK: client_sink(b, port, result); break;
+    case SOURCE: client_source(b, port, result); break;
+    case CHURN: client_churn(b, port, result); break;
+    case UDP:
+    case UDP_BURST: client_udp(b, port, result); break;
+    default: client_many(b, port, result); break;
+    }
 }
 
 /* ---- the server's side */
@@ -187,17 +292,18 @@ static inline void client_pin(int cpu) {
     REQUIRE(sched_setaffinity(0, sizeof set, &set) == 0);
 }
 
-/* Opens the listening socket and starts the client. Called before the system under test is set up. */
+/* Opens the listening socket, or the one for datagrams, and starts the client. Called before the system under test is set up. */
 static inline void client_start(const struct bench *b, struct client *client) {
     struct sockaddr_in address;
     socklen_t length = sizeof address;
     int ends[2] = {-1, -1};
-    client->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    bool datagrams = b->workload == UDP || b->workload == UDP_BURST;
+    client->listener = socket(AF_INET, (datagrams ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     memset(&address, 0, sizeof address);
     address.sin_family = AF_INET;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     REQUIRE(client->listener >= 0 && bind(client->listener, (struct sockaddr *)&address, length) == 0);
-    REQUIRE(listen(client->listener, SOMAXCONN) == 0);
+    REQUIRE(datagrams || listen(client->listener, SOMAXCONN) == 0);
     REQUIRE(getsockname(client->listener, (struct sockaddr *)&address, &length) == 0);
     int port = ntohs(address.sin_port);
     signal(SIGPIPE, SIG_IGN);
