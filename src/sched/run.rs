@@ -10,6 +10,7 @@ use super::scheduler::{Count, Pinned, Scheduler};
 use super::stats;
 use crate::sys::epoll::Timeout;
 use crate::sys::errno::Errno;
+use crate::sys::thread::Uncancelled;
 use std::ptr;
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,7 @@ impl Scheduler {
         limit: Limit,
         count: Count,
     ) -> Result<usize, Errno> {
+        let _kept = Uncancelled::begin();
         let sched = Self::enter(pinned)?;
         let nested = Self::flush_outer(caller, sched);
         let single = count == Count::One || matches!(limit, Limit::Until(_));
@@ -39,6 +41,7 @@ impl Scheduler {
         sink: &Sink,
         submit: impl FnOnce(&Scheduler),
     ) -> Result<usize, Errno> {
+        let _kept = Uncancelled::begin();
         let sched = Self::enter(pinned)?;
         let nested = Self::flush_outer(caller, sched);
         let frame = Frame::reaping(sched, Stay::reaping(limit, nested), sink);
