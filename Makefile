@@ -11,13 +11,14 @@ LOOM_MAX_PREEMPTIONS ?= 3
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test bench asan tsan valgrind loom lint install header clean help
+.PHONY: build demo test bench soak asan tsan valgrind loom lint install header clean help
 
 help:
 	@echo "make            build the library, the tests and the examples in $(BUILD)/"
 	@echo "make demo       install what is missing, build, run the echo server under load for 5 s"
 	@echo "make test       install what is missing and run every check"
 	@echo "make bench      benchmarks beside libuv, libevent, Asio and a hand-written loop"
+	@echo "make soak       10,000 connections for 10 minutes, 100,000 timers and 1,000 contexts for a minute each"
 	@echo "make asan       the C tests under the address sanitizer (needs Rust nightly)"
 	@echo "make tsan       the C tests under the thread sanitizer (needs Rust nightly)"
 	@echo "make valgrind   a part of the C tests under valgrind"
@@ -44,6 +45,13 @@ bench:
 	$(CMAKE) --build $(BUILD) --parallel $(JOBS)
 	benches/run --programs $(BUILD)/benches $(BENCH_OPTIONS)
 	benches/syscalls --programs $(BUILD)/benches
+
+# SOAK_SECONDS: for the echo server with each number of threads.
+SOAK_SECONDS ?= 300
+soak: build
+	c-tests/soak/echo.py --server $(BUILD)/examples/echo_server --load $(BUILD)/examples/echo_load \
+		--seconds $(SOAK_SECONDS) --threads 1,2
+	SOAK_SECONDS=60 CHECK_SECONDS=600 $(BUILD)/c-tests/test_soak
 
 asan tsan:
 	@scripts/install-deps base

@@ -6,7 +6,10 @@
  *     --threads N      threads that run the context (default 1)
  *     --clients N      at most so many at once (default 1000)
  *     --backlog BYTES  a client that lets more than this wait for it is dropped (default 262144)
- *     --idle SECONDS   a client that says nothing for so long is dropped (default: never)
+ *     --idle SECONDS   a client that says nothing for so long is dropped (default 3600; 0: never)
+ *
+ * What counts as said is a whole line: a byte now and then keeps nobody in the room. Peers that have vanished without a
+ * word are found by the kernel, which asks them when nothing comes.
  *
  * Commands: /nick NAME, /who, /quit. SIGINT and SIGTERM stop it, and remove the paths that it has made.
  *
@@ -29,6 +32,7 @@
 #include <weir.h>
 
 enum { MAX_LINE = 1024, MAX_NAME = 24, MAX_LISTENERS = 16, MAX_THREADS = 64 };
+enum { PEER_TIMEOUT = 60000 }; /* milliseconds in which a peer must acknowledge */
 
 struct room;
 
@@ -45,6 +49,7 @@ struct client {
     size_t operations; /* under way */
     bool gone;
     char name[MAX_NAME + 1];
+    int64_t heard; /* when its last line came */
     weir_until until;
     char input[MAX_LINE];
 };
@@ -65,7 +70,8 @@ struct room {
     struct client *clients;
     size_t present, limit, backlog;
     uint64_t guests;
-    int64_t idle;
+    int64_t idle; /* 0: for ever */
+    weir_timer *sweeper;
     bool stopping;
 };
 
@@ -241,13 +247,11 @@ static void on_line(int status, size_t bytes, void *user) {
         return;
     }
     if (status != 0) {
-        const char *why = status == WEIR_ETIMEDOUT ? "said nothing for long, and was dropped"
-                          : status == -EMSGSIZE    ? "wrote a line that is too long, and was dropped"
-                                                   : "has left";
-        drop_client(client, why);
+        drop_client(client, status == -EMSGSIZE ? "wrote a line that is too long, and was dropped" : "has left");
         free_if_done(client);
         return;
     }
+    weir_context_now(client->room->context, &client->heard);
     char text[MAX_LINE];
     size_t length = bytes - 1; /* without the newline */
     if (length > 0 && client->input[length - 1] == '\r') length--;
@@ -294,7 +298,10 @@ static void on_accepted(int status, weir_stream *stream, const struct sockaddr *
                                  .delimiter_length = 1};
     snprintf(client->name, sizeof client->name, "guest%llu", (unsigned long long)++room->guests);
     weir_handle_set_name(stream, client->name);
-    if (room->idle != WEIR_FOREVER) weir_stream_set_timeout(stream, WEIR_WAIT_READ, room->idle);
+    weir_context_now(room->context, &client->heard);
+    /* These do not exist for AF_UNIX, where no peer can vanish. */
+    weir_stream_set(stream, WEIR_OPT_KEEP_ALIVE, 1);
+    weir_stream_set(stream, WEIR_OPT_USER_TIMEOUT, PEER_TIMEOUT);
     client->next = room->clients;
     client->link = &room->clients;
     if (client->next != NULL) client->next->link = &client->next;
@@ -310,6 +317,25 @@ static void on_accepted(int status, weir_stream *stream, const struct sockaddr *
     else read_line(client);
 }
 
+/* Drops who has said nothing for long. Each one that goes is announced, which may drop others: so the list is read anew
+ * from the start. */
+static void on_sweep(int status, void *user) {
+    struct room *room = user;
+    int64_t now = 0;
+    if (status != 0 || room->stopping || weir_context_now(room->context, &now) != 0) return;
+    for (struct client *client = room->clients; client != NULL;) {
+        if (now - client->heard < room->idle) {
+            client = client->next;
+            continue;
+        }
+        client->operations++;
+        drop_client(client, "said nothing for long, and was dropped");
+        client->operations--;
+        free_if_done(client);
+        client = room->clients;
+    }
+}
+
 static void on_signal(int status, int signo, void *user) {
     struct room *room = user;
     (void)signo;
@@ -319,6 +345,7 @@ static void on_signal(int status, int signo, void *user) {
         if (room->has_path[i]) weir_acceptor_unlink(room->acceptors[i]);
         weir_acceptor_close(room->acceptors[i]);
     }
+    weir_timer_close(room->sweeper);
     while (room->clients != NULL) {
         struct client *client = room->clients;
         drop_client(client, "");
@@ -374,7 +401,7 @@ int main(int argc, char **argv) {
         {"backlog", required_argument, NULL, 'b'}, {"idle", required_argument, NULL, 'i'},
         {NULL, 0, NULL, 0},
     };
-    static struct room room = {.limit = 1000, .backlog = 256 * 1024, .idle = WEIR_FOREVER};
+    static struct room room = {.limit = 1000, .backlog = 256 * 1024, .idle = INT64_C(3600) * 1000 * 1000 * 1000};
     pthread_t threads[MAX_THREADS];
     int count = 1, option;
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -382,7 +409,7 @@ int main(int argc, char **argv) {
         case 't': count = (int)number(optarg, 1, MAX_THREADS); break;
         case 'c': room.limit = (size_t)number(optarg, 1, 1000000); break;
         case 'b': room.backlog = (size_t)number(optarg, 1, 1 << 30); break;
-        case 'i': room.idle = number(optarg, 1, 1000000) * 1000 * 1000 * 1000; break;
+        case 'i': room.idle = number(optarg, 0, 1000000) * 1000 * 1000 * 1000; break;
         default: usage();
         }
     }
@@ -394,6 +421,11 @@ int main(int argc, char **argv) {
     must(weir_signals_add(room.signals, SIGINT, 0), "signals");
     must(weir_signals_add(room.signals, SIGTERM, 0), "signals");
     must(weir_signals_wait(room.signals, on_signal, &room), "signals");
+    if (room.idle != 0) {
+        must(weir_timer_create(room.context, &room.sweeper), "timer");
+        must(weir_handle_set_strand(room.sweeper, room.strand), "strand");
+        must(weir_timer_start(room.sweeper, room.idle / 4, room.idle / 4, on_sweep, &room), "timer");
+    }
     for (int i = optind; i < argc; i++) listen_on(&room, argv[i]);
     for (int i = 1; i < count; i++)
         if (pthread_create(&threads[i], NULL, run, &room) != 0) die("thread", -EAGAIN);

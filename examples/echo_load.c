@@ -4,10 +4,15 @@
  * Each connection reads and writes at the same time (a large message would otherwise fill the buffers on both sides
  * and stop for ever), so its two callbacks may run on two threads at once. The one that finishes last goes on.
  *
+ * With --churn each connection ends after a number of messages and a new one takes its place: in turn politely, when
+ * nothing more than what was sent may come back, and with a reset.
+ *
  * Counts and latencies are kept per thread and added up at the end: no callback takes a lock or allocates.
  */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <getopt.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -70,6 +75,8 @@ struct connection {
     weir_stream *stream;
     uint64_t index;
     uint64_t sequence;
+    uint64_t lives;   /* of streams that it has had */
+    uint64_t ends_at; /* the sequence at which this stream ends */
     int64_t sent_at;
     atomic_int unfinished; /* of the read and the write */
     atomic_int failure;    /* the first error of either */
@@ -86,6 +93,10 @@ struct load {
     size_t count;
     size_t size;     /* of a message */
     size_t pipeline; /* messages sent together */
+    size_t churn;    /* messages for one stream, on average; 0: no limit */
+    struct sockaddr_storage address;
+    socklen_t length;
+    unsigned spread; /* addresses, from that one on */
     unsigned threads;
     double seconds;
     int64_t started_at;
@@ -98,6 +109,7 @@ struct load {
     atomic_uint_fast64_t errors;
     atomic_uint_fast64_t lost;
     atomic_uint_fast64_t mismatches;
+    atomic_uint_fast64_t opened; /* streams */
 };
 
 static void add(_Atomic uint64_t *counter, uint64_t amount) { /* one writer: no locked instruction needed */
@@ -143,6 +155,8 @@ static void connection_lost(struct connection *c, const char *what, int status) 
 }
 
 static void on_half(int status, size_t bytes, void *user);
+static void on_connected(int status, void *user);
+static void connection_renew(struct connection *c);
 
 static void send_message(struct connection *c) {
     size_t total = c->load->size * c->load->pipeline;
@@ -186,7 +200,62 @@ static void message_done(struct connection *c) {
     add(&this_worker->bytes, total);
 
     if (atomic_load_explicit(&load->stopping, memory_order_relaxed)) connection_end(c);
+    else if (load->churn > 0 && c->sequence >= c->ends_at) connection_renew(c);
     else send_message(c);
+}
+
+/* ---- churn */
+
+static int connection_open(struct connection *c) {
+    struct load *load = c->load;
+    struct sockaddr_storage address = load->address;
+    uint64_t turn = c->index + c->lives++;
+    if (load->spread > 1) { /* ports are scarce; there are as many again with each address */
+        struct sockaddr_in *inet = (struct sockaddr_in *)&address;
+        inet->sin_addr.s_addr = htonl(ntohl(inet->sin_addr.s_addr) + (uint32_t)(turn % load->spread));
+    }
+    /* From half of the average to one and a half, so that they do not all end together. */
+    c->ends_at = c->sequence + load->churn / 2 + 1 + (turn * 7919) % (load->churn + 1);
+    int error = weir_stream_create(load->context, &c->stream);
+    if (error == 0) error = weir_stream_connect(c->stream, (struct sockaddr *)&address, load->length, on_connected, c);
+    if (error == 0) atomic_fetch_add(&load->opened, 1);
+    return error;
+}
+
+static void connection_reopen(struct connection *c) {
+    weir_stream_close(c->stream);
+    if (atomic_load_explicit(&c->load->stopping, memory_order_relaxed)) {
+        connection_end(c);
+        return;
+    }
+    int error = connection_open(c);
+    if (error != 0) connection_lost(c, "reconnect", error);
+}
+
+static void on_end(int status, size_t bytes, void *user) {
+    struct connection *c = user;
+    if (status == 0) {
+        fprintf(stderr, "echo_load: connection %llu: %zu bytes more than were sent\n", (unsigned long long)c->index,
+                bytes);
+        atomic_fetch_add(&c->load->mismatches, 1);
+        connection_end(c);
+    } else if (status != WEIR_EOF) {
+        connection_lost(c, "end", status);
+    } else {
+        connection_reopen(c);
+    }
+}
+
+static void connection_renew(struct connection *c) {
+    int error = 0;
+    if (c->lives % 2 == 0) { /* a close will be a reset */
+        weir_stream_set(c->stream, WEIR_OPT_LINGER, 0);
+        connection_reopen(c);
+        return;
+    }
+    error = weir_stream_shutdown(c->stream, WEIR_SHUTDOWN_WRITE);
+    if (error == 0) error = weir_stream_read_some(c->stream, c->in, 1, on_end, c);
+    if (error != 0) connection_lost(c, "end", error);
 }
 
 /* The read or the write is done. */
@@ -242,7 +311,7 @@ static void on_deadline(int status, void *user) {
 
 /* ---- set-up, run and report */
 
-static int start(struct load *load, const struct sockaddr *address, socklen_t length) {
+static int start(struct load *load) {
     size_t total = load->size * load->pipeline;
 
     /* Held until every connection has been started, so that an early failure does not end the timers under us. */
@@ -254,8 +323,7 @@ static int start(struct load *load, const struct sockaddr *address, socklen_t le
         c->out = malloc(2 * total);
         if (c->out == NULL) return WEIR_ENOMEM;
         c->in = c->out + total;
-        int error = weir_stream_create(load->context, &c->stream);
-        if (error == 0) error = weir_stream_connect(c->stream, address, length, on_connected, c);
+        int error = connection_open(c);
         if (error != 0) return error;
     }
     int error = weir_timer_create(load->context, &load->deadline);
@@ -312,6 +380,8 @@ static bool report(struct load *load) {
     printf("latency      p50 %.1f us, p99 %.1f us, p99.9 %.1f us\n", percentile_us(buckets, round_trips, 0.5),
            percentile_us(buckets, round_trips, 0.99), percentile_us(buckets, round_trips, 0.999));
     printf("bytes        %llu each way, all compared\n", (unsigned long long)bytes);
+    if (load->churn > 0)
+        printf("churn        %llu connections opened\n", (unsigned long long)atomic_load(&load->opened));
     printf("faults       %llu errors, %llu connections lost, %llu mismatches\n", (unsigned long long)errors,
            (unsigned long long)lost, (unsigned long long)mismatches);
     return round_trips > 0 && errors == 0 && lost == 0 && mismatches == 0;
@@ -328,13 +398,15 @@ static void raise_file_limit(void) {
 static int usage(const char *program) {
     fprintf(stderr,
             "usage: %s --port PORT [--host ADDRESS] [--connections N] [--size BYTES] [--seconds S] [--threads N]\n"
-            "       [--pipeline N]\n"
+            "       [--pipeline N] [--churn N] [--spread N]\n"
             "  --host ADDRESS     numeric IPv4 or IPv6 address (127.0.0.1)\n"
             "  --connections N    (100)\n"
             "  --size BYTES       of a message (64)\n"
             "  --seconds S        (5)\n"
             "  --threads N        threads that run the context (1)\n"
-            "  --pipeline N       messages that a connection sends together (1)\n",
+            "  --pipeline N       messages that a connection sends together (1)\n"
+            "  --churn N          messages after which, on average, a connection makes room for a new one (0: never)\n"
+            "  --spread N         connect to so many IPv4 addresses, from ADDRESS on (1)\n",
             program);
     return 2;
 }
@@ -361,10 +433,12 @@ int main(int argc, char **argv) {
         {"host", required_argument, NULL, 'h'},    {"port", required_argument, NULL, 'p'},
         {"connections", required_argument, NULL, 'c'}, {"size", required_argument, NULL, 'b'},
         {"seconds", required_argument, NULL, 's'}, {"threads", required_argument, NULL, 't'},
-        {"pipeline", required_argument, NULL, 'l'}, {NULL, 0, NULL, 0},
+        {"pipeline", required_argument, NULL, 'l'}, {"churn", required_argument, NULL, 'u'},
+        {"spread", required_argument, NULL, 'a'}, {NULL, 0, NULL, 0},
     };
     const char *host = "127.0.0.1";
     unsigned long port = 0, connections = 100, size = 64, threads = 1, pipeline = 1;
+    unsigned long churn = 0, spread = 1;
     double seconds = 5;
     bool good = true;
 
@@ -376,16 +450,16 @@ int main(int argc, char **argv) {
         else if (name == 's') good = decimal(optarg, 86400, &seconds);
         else if (name == 't') good = number(optarg, 1, MAX_THREADS, &threads);
         else if (name == 'l') good = number(optarg, 1, 1024, &pipeline);
+        else if (name == 'u') good = number(optarg, 0, 1000 * 1000, &churn);
+        else if (name == 'a') good = number(optarg, 1, 200, &spread);
         else good = false;
     }
     if (!good || optind != argc || port == 0) return usage(argv[0]);
 
     struct load load = {.count = connections, .size = size, .pipeline = pipeline, .threads = (unsigned)threads,
-                        .seconds = seconds};
+                        .churn = churn, .spread = (unsigned)spread, .seconds = seconds};
     weir_context_options context_options = {.struct_size = sizeof context_options, .thread_hint = (uint32_t)threads};
     char text[WEIR_ADDRESS_TEXT_MAX];
-    struct sockaddr_storage address;
-    socklen_t length = sizeof address;
 
     raise_file_limit();
     load.connections = calloc(connections, sizeof *load.connections);
@@ -395,9 +469,10 @@ int main(int argc, char **argv) {
 
     int written = snprintf(text, sizeof text, strchr(host, ':') != NULL ? "[%s]:%lu" : "%s:%lu", host, port);
     if (error == 0 && (written < 0 || (size_t)written >= sizeof text)) error = WEIR_EINVAL;
-    if (error == 0) error = weir_address_parse(text, &address, &length);
+    if (error == 0) error = weir_address_parse(text, &load.address, &load.length);
+    if (error == 0 && spread > 1 && load.address.ss_family != AF_INET) error = WEIR_EINVAL;
     if (error == 0) error = weir_context_create(&context_options, &load.context);
-    if (error == 0) error = start(&load, (struct sockaddr *)&address, length);
+    if (error == 0) error = start(&load);
     if (error == 0) error = run(&load);
 
     bool served = false;

@@ -4,6 +4,9 @@
  * Any number of threads run one context. A connection has one operation pending at a time, a read or a write, so
  * its callbacks never overlap and the connection itself needs no lock. Only the list of connections is shared.
  *
+ * A peer costs one buffer and one fd, however it behaves: nothing is read before the reply to what came before is
+ * written, and a connection on which no byte moves for a while is closed.
+ *
  * Who frees what: a connection is freed by its own callback, when an operation fails or can not be started. To stop,
  * the server closes all streams; the pending operations then complete with WEIR_ECANCELED, the callbacks free the
  * connections, nothing is pending any more and weir_context_run returns in every thread.
@@ -28,6 +31,7 @@ struct server {
     weir_context *context;
     weir_acceptor *acceptor;
     size_t connections_limit; /* 0: none */
+    int64_t idle_ns;
     bool quiet;
     sigset_t signals;
 
@@ -65,7 +69,7 @@ static void connection_end(struct connection *c, int status) {
     bool stopping = server->stopping;
     pthread_mutex_unlock(&server->lock);
 
-    bool ordinary = status == WEIR_EOF || status == -ECONNRESET || status == -EPIPE;
+    bool ordinary = status == WEIR_EOF || status == -ECONNRESET || status == -EPIPE || status == WEIR_ETIMEDOUT;
     if (!ordinary && !stopping && !server->quiet)
         fprintf(stderr, "echo_server: connection: %s\n", weir_strerror(status));
     weir_stream_close(c->stream); /* WEIR_EBADF when the server has closed it already: nothing to do */
@@ -147,7 +151,8 @@ static void on_accept(int status, weir_stream *peer, const struct sockaddr *addr
         return;
     }
     weir_stream_set(peer, WEIR_OPT_NO_DELAY, 1); /* speed only: a failure changes nothing else */
-    status = weir_stream_read_some(peer, c->data, sizeof c->data, on_read, c);
+    if (server->idle_ns != 0) status = weir_stream_set_timeout(peer, WEIR_WAIT_READ | WEIR_WAIT_WRITE, server->idle_ns);
+    if (status == 0) status = weir_stream_read_some(peer, c->data, sizeof c->data, on_read, c);
     if (status != 0) connection_end(c, status);
 }
 
@@ -234,11 +239,13 @@ static void raise_file_limit(void) {
 
 static int usage(const char *program) {
     fprintf(stderr,
-            "usage: %s [--host ADDRESS] [--port PORT] [--threads N] [--connections-limit N] [--quiet]\n"
+            "usage: %s [--host ADDRESS] [--port PORT] [--threads N] [--connections-limit N]\n"
+            "       [--idle MS] [--quiet]\n"
             "  --host ADDRESS           numeric IPv4 or IPv6 address (127.0.0.1)\n"
             "  --port PORT              0 lets the kernel choose (0)\n"
             "  --threads N              threads that run the context (1)\n"
             "  --connections-limit N    close connections beyond so many (0: no limit)\n"
+            "  --idle MS                close connections on which no byte moves for so long (60000; 0: none)\n"
             "  --quiet                  no message about connections, no summary\n",
             program);
     return 2;
@@ -259,11 +266,12 @@ int main(int argc, char **argv) {
         {"port", required_argument, NULL, 'p'},
         {"threads", required_argument, NULL, 't'},
         {"connections-limit", required_argument, NULL, 'c'},
+        {"idle", required_argument, NULL, 'i'},
         {"quiet", no_argument, NULL, 'q'},
         {NULL, 0, NULL, 0},
     };
     const char *host = "127.0.0.1";
-    unsigned long port = 0, threads = 1, limit = 0;
+    unsigned long port = 0, threads = 1, limit = 0, idle = 60000;
     bool quiet = false, good = true;
 
     for (int name; (name = getopt_long(argc, argv, "", options, NULL)) != -1 && good;) {
@@ -271,12 +279,14 @@ int main(int argc, char **argv) {
         else if (name == 'p') good = number(optarg, 65535, &port);
         else if (name == 't') good = number(optarg, MAX_THREADS, &threads) && threads >= 1;
         else if (name == 'c') good = number(optarg, 10 * 1000 * 1000, &limit);
+        else if (name == 'i') good = number(optarg, 1000 * 1000 * 1000, &idle);
         else if (name == 'q') quiet = true;
         else good = false;
     }
     if (!good || optind != argc) return usage(argv[0]);
 
     struct server server = {.connections_limit = limit, .quiet = quiet, .lock = PTHREAD_MUTEX_INITIALIZER};
+    server.idle_ns = (int64_t)idle * 1000 * 1000;
     weir_context_options context_options = {.struct_size = sizeof context_options, .thread_hint = (uint32_t)threads};
 
     /* Before the first thread exists, so that all inherit it. */

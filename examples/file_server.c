@@ -6,6 +6,9 @@
  * A connection has one operation pending at a time: it reads the head of a request, writes the head of the answer,
  * sends the file, and begins again. So its callbacks never overlap, in however many threads, and need no lock.
  *
+ * A peer that sends or takes a byte now and then makes progress, and no limit on idle time ends it: a request, and an
+ * answer, have a time in which they must be over as well. Once in a while the connections that are late are closed.
+ *
  * Who frees what: a connection is freed by its own callback, when it is over. To stop, the server closes all streams;
  * the pending operations then complete with WEIR_ECANCELED, and weir_context_run returns in every thread.
  */
@@ -16,6 +19,7 @@
 #include <linux/openat2.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -29,6 +33,7 @@
 #include <weir.h>
 
 enum { HEAD_LIMIT = 8 * 1024, ANSWER_LIMIT = 1024, DISCARD_LIMIT = 256 * 1024, MAX_THREADS = 256 };
+enum { LEAST_RATE = 4096 }; /* bytes a second: a peer that takes a file more slowly is given up */
 
 struct connection;
 
@@ -38,6 +43,8 @@ struct server {
     int root;
     size_t connections_limit;
     int64_t timeout_ns;
+    int64_t request_ns; /* for a whole request, and for an answer beside the time that its file takes */
+    weir_timer *sweeper;
     sigset_t signals;
 
     pthread_mutex_t lock; /* guards what follows */
@@ -61,6 +68,7 @@ struct connection {
     size_t length;
     size_t discarded;
     uint64_t requests;
+    atomic_llong deadline; /* read by the sweep, on whatever thread */
     char head[HEAD_LIMIT];
     char answer[ANSWER_LIMIT];
 };
@@ -82,6 +90,18 @@ static void connection_end(struct connection *c) {
     weir_stream_close(c->stream); /* WEIR_EBADF when the server has closed it already: nothing to do */
     if (c->file >= 0) close(c->file);
     free(c);
+}
+
+static int64_t now(const struct server *server) {
+    int64_t time = 0;
+    weir_context_now(server->context, &time);
+    return time;
+}
+
+/* From now on it must come to the end of what it does, a file of `length` bytes included. */
+static void set_deadline(struct connection *c, size_t length) {
+    int64_t extra = (int64_t)(length / LEAST_RATE) * 1000 * 1000 * 1000;
+    c->deadline = now(c->server) + c->server->request_ns + extra;
 }
 
 /* ---- requests */
@@ -125,6 +145,7 @@ static void http_date(time_t when, char *text, size_t size) {
 static void answer(struct connection *c, int code, const char *more, size_t length) {
     char date[64];
     http_date(time(NULL), date, sizeof date);
+    set_deadline(c, c->length);
     int size = snprintf(c->answer, sizeof c->answer,
                         "HTTP/1.1 %d %s\r\nDate: %s\r\nContent-Length: %zu\r\nConnection: %s\r\n%s\r\n", code,
                         reason(code), date, length, c->keep_alive ? "keep-alive" : "close", more);
@@ -303,12 +324,14 @@ static void next_request(struct connection *c) {
     memmove(c->head, c->head + c->consumed, c->until.filled - c->consumed);
     c->until.filled -= c->consumed;
     c->consumed = 0;
+    set_deadline(c, 0);
     if (weir_stream_read_until(c->stream, &c->until, on_head, c) != 0) connection_end(c);
 }
 
 /* A close with unread data would reset the connection, and the peer could lose the answer: it reads to the end. */
 static void finish(struct connection *c) {
     c->discarded = 0;
+    set_deadline(c, 0);
     if (weir_stream_shutdown(c->stream, WEIR_SHUTDOWN_WRITE) != 0 ||
         weir_stream_read_some(c->stream, c->head, sizeof c->head, on_discarded, c) != 0)
         connection_end(c);
@@ -359,6 +382,18 @@ static void server_stop(struct server *server) {
     for (struct connection *c = server->connections; c != NULL; c = c->next) weir_stream_close(c->stream);
     pthread_mutex_unlock(&server->lock);
     weir_acceptor_close(server->acceptor);
+    weir_timer_close(server->sweeper);
+}
+
+/* Closes the connections that are late. As in server_stop, their own callbacks free them. */
+static void on_sweep(int status, void *user) {
+    struct server *server = user;
+    if (status != 0) return;
+    int64_t time = now(server);
+    pthread_mutex_lock(&server->lock);
+    for (struct connection *c = server->connections; c != NULL; c = c->next)
+        if (c->deadline < time) weir_stream_close(c->stream);
+    pthread_mutex_unlock(&server->lock);
 }
 
 static void on_stop(int status, void *user) {
@@ -388,6 +423,7 @@ static void on_accept(int status, weir_stream *peer, const struct sockaddr *addr
     c->server = server;
     c->stream = peer;
     c->file = -1;
+    set_deadline(c, 0);
     c->until = (weir_until){sizeof c->until, c->head, sizeof c->head, 0, "\r\n\r\n", 4};
     pthread_mutex_lock(&server->lock);
     bool wanted = !server->stopping && (server->connections_limit == 0 || server->open < server->connections_limit);
@@ -439,6 +475,9 @@ static int server_listen(struct server *server, const char *where) {
     if (error == 0) error = weir_acceptor_bind(server->acceptor, (struct sockaddr *)&address, length);
     if (error == 0) error = weir_acceptor_listen(server->acceptor, 0);
     if (error == 0) error = weir_acceptor_accept_each(server->acceptor, on_accept, server);
+    if (error == 0) error = weir_timer_create(server->context, &server->sweeper);
+    if (error == 0)
+        error = weir_timer_start(server->sweeper, server->request_ns / 4, server->request_ns / 4, on_sweep, server);
     length = sizeof address; /* ask for the port that the kernel chose */
     if (error == 0) error = weir_acceptor_local_address(server->acceptor, &address, &length);
     if (error == 0) error = weir_address_format((struct sockaddr *)&address, length, text, sizeof text);
@@ -479,30 +518,36 @@ int main(int argc, char **argv) {
     static const struct option options[] = {
         {"listen", required_argument, NULL, 'l'},  {"threads", required_argument, NULL, 't'},
         {"timeout", required_argument, NULL, 'i'}, {"connections-limit", required_argument, NULL, 'c'},
+        {"request-timeout", required_argument, NULL, 'r'},
         {NULL, 0, NULL, 0},
     };
     const char *where = "127.0.0.1:0";
-    unsigned long threads = 1, timeout = 10000, limit = 0;
+    unsigned long threads = 1, timeout = 10000, limit = 0, request = 30000;
     bool good = true;
     for (int name; (name = getopt_long(argc, argv, "", options, NULL)) != -1 && good;) {
         if (name == 'l') where = optarg;
         else if (name == 't') good = number(optarg, MAX_THREADS, &threads) && threads >= 1;
         else if (name == 'i') good = number(optarg, 1000 * 1000, &timeout) && timeout >= 1;
+        else if (name == 'r') good = number(optarg, 1000 * 1000, &request) && request >= 40;
         else if (name == 'c') good = number(optarg, 10 * 1000 * 1000, &limit);
         else good = false;
     }
     if (!good || optind + 1 != argc) {
         fprintf(stderr,
-                "usage: %s [--listen ADDRESS] [--threads N] [--timeout MS] [--connections-limit N] DIRECTORY\n"
+                "usage: %s [--listen ADDRESS] [--threads N] [--timeout MS] [--request-timeout MS]\n"
+                "       [--connections-limit N] DIRECTORY\n"
                 "  --listen ADDRESS         127.0.0.1:80, [::1]:80 or unix:/path; port 0 lets the kernel choose\n"
                 "  --threads N              threads that run the context (1)\n"
                 "  --timeout MS             time without a byte after which a connection is closed (10000)\n"
+                "  --request-timeout MS     time in which a request must be complete, and an answer be taken: as much\n"
+                "                           more as its file needs at 4 KiB a second (30000)\n"
                 "  --connections-limit N    close connections beyond so many (0: no limit)\n",
                 argv[0]);
         return 2;
     }
     struct server server = {.connections_limit = limit, .lock = PTHREAD_MUTEX_INITIALIZER};
     server.timeout_ns = (int64_t)timeout * 1000000;
+    server.request_ns = (int64_t)request * 1000000;
     server.root = open(argv[optind], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (server.root < 0) {
         fprintf(stderr, "file_server: %s: %s\n", argv[optind], strerror(errno));

@@ -7,11 +7,15 @@
  * The server receives up to N datagrams with one call and sends them back with another; with --gro the kernel puts
  * datagrams of one sender together on the way in and cuts them apart again on the way out. SIGINT and SIGTERM stop it.
  *
+ * Who sends what can be forged. A datagram that seems to come from the server's own port would go round for ever, as
+ * between two echo servers: it is not answered, nor is one from port 0, where nobody can be.
+ *
  * The client keeps W datagrams under way, compares every byte that comes back, and sends again what is missing after
  * 200 ms, since the kernel may drop datagrams. Its exit status is 1 when something came back wrong or not at all.
  */
 #include <errno.h>
 #include <getopt.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -49,7 +53,8 @@ struct server {
     struct sockaddr_storage *senders;
     unsigned char *memory;
     size_t batch, received;
-    uint64_t datagrams, bytes, batches, failed;
+    uint64_t datagrams, bytes, batches, failed, ignored;
+    uint16_t port; /* its own, in network order; 0 for AF_UNIX */
     bool gro;
 };
 
@@ -73,6 +78,19 @@ static void on_sent(int status, size_t sent, void *user) {
     must(weir_datagram_send_batch(server->socket, server->messages, left, on_sent, server), "send");
 }
 
+/* The port in network order; 0 where there is none. */
+static uint16_t port_of(const struct sockaddr_storage *address) {
+    if (address->ss_family == AF_INET) return ((const struct sockaddr_in *)address)->sin_port;
+    if (address->ss_family == AF_INET6) return ((const struct sockaddr_in6 *)address)->sin6_port;
+    return 0;
+}
+
+static bool is_answered(const struct server *server, const struct sockaddr_storage *sender) {
+    if (server->port == 0) return true;
+    uint16_t port = port_of(sender);
+    return port != 0 && port != server->port;
+}
+
 static void on_received(int status, size_t count, void *user) {
     struct server *server = user;
     if (status == WEIR_ECANCELED) return;
@@ -82,16 +100,23 @@ static void on_received(int status, size_t count, void *user) {
         return;
     }
     server->batches++;
+    size_t kept = 0;
     for (size_t i = 0; i < count; i++) {
-        weir_datagram_message *message = &server->messages[i];
+        if (!is_answered(server, server->messages[i].address)) {
+            server->ignored++;
+            continue;
+        }
+        server->messages[kept] = server->messages[i];
+        weir_datagram_message *message = &server->messages[kept++];
         size_t cut = message->segment_size;
         server->bytes += message->bytes;
         server->datagrams += cut == 0 || message->bytes == 0 ? 1 : (message->bytes + cut - 1) / cut;
         message->length = message->bytes;
         if (message->segment_size >= message->bytes) message->segment_size = 0; /* only one */
     }
-    server->received = count;
-    must(weir_datagram_send_batch(server->socket, server->messages, count, on_sent, server), "send");
+    server->received = kept;
+    if (kept == 0) receive(server);
+    else must(weir_datagram_send_batch(server->socket, server->messages, kept, on_sent, server), "send");
 }
 
 static void receive(struct server *server) {
@@ -108,11 +133,13 @@ static void on_signal(int status, int signo, void *user) {
     if (status == 0) weir_datagram_close(server->socket); /* nothing is pending then, and run returns */
 }
 
-static void say_where(weir_datagram *socket) {
+static void say_where(struct server *server) {
+    weir_datagram *socket = server->socket;
     struct sockaddr_storage address;
     socklen_t length = 0;
     char text[WEIR_ADDRESS_TEXT_MAX];
     must(weir_datagram_local_address(socket, &address, &length), "address");
+    server->port = port_of(&address);
     must(weir_address_format((const struct sockaddr *)&address, length, text, sizeof text), "address");
     printf("listening on %s\n", text);
     fflush(stdout);
@@ -138,13 +165,13 @@ static int serve(struct server *server, const struct sockaddr *address, socklen_
     must(weir_signals_add(server->signals, SIGINT, 0), "signals");
     must(weir_signals_add(server->signals, SIGTERM, 0), "signals");
     must(weir_signals_wait(server->signals, on_signal, server), "signals");
-    say_where(server->socket);
+    say_where(server);
     receive(server);
     must(weir_context_run(server->context, NULL), "run");
-    printf("%llu datagrams, %llu bytes, %.1f a batch, %llu failed\n", (unsigned long long)server->datagrams,
+    printf("%llu datagrams, %llu bytes, %.1f a batch, %llu failed, %llu ignored\n", (unsigned long long)server->datagrams,
            (unsigned long long)server->bytes,
            server->batches > 0 ? (double)server->datagrams / (double)server->batches : 0.0,
-           (unsigned long long)server->failed);
+           (unsigned long long)server->failed, (unsigned long long)server->ignored);
     weir_context_destroy(server->context);
     free(server->memory);
     free(server->senders);

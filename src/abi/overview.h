@@ -16,7 +16,7 @@
  * are written on success only. weir_strerror() and weir_error_name() know every code. A function that
  * starts an operation returns 0 and then completes exactly once, or returns an error and never
  * completes. The library prints nothing and aborts on nothing that a caller does, with one exception:
- * a C++ exception that leaves a callback ends the process.
+ * a C++ exception (or pthread_exit) that leaves a callback ends the process.
  *
  * Handles are tokens, not addresses. A NULL, closed, stale, forged or wrong-type handle gives WEIR_EBADF
  * in every function, for ever.
@@ -36,6 +36,12 @@
  * Threads. Every function may be called from any thread, at the same time, on the same handle. Several threads
  * may run one context: its callbacks then run at the same time, also those of one stream's reading
  * and writing, unless they go through a weir_strand. "Never blocks" means: no wait for I/O, time or user code.
+ *
+ * Ends of threads. No function is a place where a thread is cancelled. pthread_cancel() of one inside a run function,
+ * or a callback, waits until run returns, for which weir_context_stop() may be needed; of the other functions that
+ * holds unless the thread is asynchronously cancellable, which is undefined there. pthread_exit() in a callback ends the
+ * process, as an exception does; after run it may be called. exit() may be called anywhere, in callbacks too, while
+ * other threads are inside run: it ends no context and calls no callback.
  *
  * Ownership. What a create function gives is the caller's to close. A context owns its handles: its
  * destruction closes what is still open. fds that are adopted belong to the library, released ones to the

@@ -7,6 +7,7 @@ use super::run_queue::{Limit, Stay};
 use super::scheduler::{CONTEXTS, Pinned, Scheduler};
 use super::sync::{Ordering, nap, yield_now};
 use crate::sys::errno::Errno;
+use crate::sys::thread::Uncancelled;
 use std::cell::Cell;
 use std::ptr;
 
@@ -18,6 +19,7 @@ impl Scheduler {
         caller: &Caller,
         report: impl FnOnce(&Scheduler),
     ) -> Result<(), Errno> {
+        let _kept = Uncancelled::begin();
         let sched = *pinned;
         if sched.runs_here(caller) || JobMark::is_of(sched) {
             return Err(Errno::BUSY);

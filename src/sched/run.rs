@@ -11,6 +11,7 @@ use super::stats;
 use super::timers::{Before, Wake};
 use crate::sys::epoll::Timeout;
 use crate::sys::errno::Errno;
+use crate::sys::thread::Uncancelled;
 use std::ptr;
 use std::time::Instant;
 
@@ -22,6 +23,7 @@ impl Scheduler {
         limit: Limit,
         count: Count,
     ) -> Result<usize, Errno> {
+        let _kept = Uncancelled::begin();
         let sched = Self::enter(pinned)?;
         let nested = Self::flush_outer(caller, sched);
         let single = count == Count::One || matches!(limit, Limit::Until(_));
@@ -40,6 +42,7 @@ impl Scheduler {
         sink: &Sink,
         submit: impl FnOnce(&Scheduler),
     ) -> Result<usize, Errno> {
+        let _kept = Uncancelled::begin();
         let sched = Self::enter(pinned)?;
         let nested = Self::flush_outer(caller, sched);
         let frame = Frame::reaping(sched, Stay::reaping(limit, nested), sink);

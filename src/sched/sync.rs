@@ -34,7 +34,12 @@ mod native {
 
     /// Lets others have this core for a millisecond.
     pub fn nap() {
-        std::thread::sleep(std::time::Duration::from_millis(1));
+        sleep(1000);
+    }
+
+    fn sleep(micros: u64) {
+        let _kept = crate::sys::thread::Uncancelled::begin();
+        std::thread::sleep(std::time::Duration::from_micros(micros));
     }
 
     /// One round of a wait for a thread that is quick unless it has lost its core.
@@ -42,7 +47,7 @@ mod native {
         match round {
             0..64 => spin_hint(),
             64..128 => yield_now(),
-            _ => std::thread::sleep(std::time::Duration::from_micros(50)),
+            _ => sleep(50),
         }
     }
 
@@ -59,7 +64,7 @@ mod native {
         // It worked when the pair was first used. If a filter takes it away later: a store leaves its
         // processor within nanoseconds, and here it has a thousand thousand of them.
         if !crate::sys::membarrier::everywhere() {
-            std::thread::sleep(std::time::Duration::from_millis(1));
+            sleep(1000);
         }
     }
 

@@ -1,5 +1,6 @@
 //! The kernel's error numbers.
 
+use super::thread::Uncancelled;
 use libc::c_int;
 use std::io;
 
@@ -70,9 +71,10 @@ pub(super) fn check(answer: c_int) -> Result<c_int, Errno> {
     if answer < 0 { Err(Errno::last()) } else { Ok(answer) }
 }
 
-/// Makes a call until no signal interrupts it.
+/// Makes a call until no signal interrupts it. The thread is not cancelled in it.
 #[inline]
 pub(super) fn retry(mut call: impl FnMut() -> c_int) -> Result<c_int, Errno> {
+    let _kept = Uncancelled::begin();
     loop {
         match check(call()) {
             Err(Errno::INTR) => {}
@@ -84,6 +86,7 @@ pub(super) fn retry(mut call: impl FnMut() -> c_int) -> Result<c_int, Errno> {
 /// As `retry`, for calls that answer with a number of bytes.
 #[inline]
 pub(super) fn retry_bytes(mut call: impl FnMut() -> isize) -> Result<usize, Errno> {
+    let _kept = Uncancelled::begin();
     loop {
         if let Ok(bytes) = usize::try_from(call()) {
             return Ok(bytes);

@@ -2,12 +2,14 @@
 #![allow(unsafe_code, reason = "calls libc")]
 
 use super::errno::{Errno, retry};
+use super::thread::Uncancelled;
 use libc::c_int;
 use std::os::fd::RawFd;
 
 /// Closes an fd. Errors are of no use: Linux has freed the number whatever it answers, so that a second
 /// try would close what another thread has just opened.
 pub fn close(fd: RawFd) {
+    let _kept = Uncancelled::begin();
     // SAFETY: takes a number only; the caller owns the fd.
     unsafe { libc::close(fd) };
 }

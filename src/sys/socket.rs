@@ -3,6 +3,7 @@
 
 use super::address::Address;
 use super::errno::{Errno, check, retry};
+use super::thread::Uncancelled;
 use libc::{c_int, c_void, linger, pollfd, sockaddr, socklen_t};
 use std::ffi::CStr;
 use std::os::fd::RawFd;
@@ -40,6 +41,7 @@ pub fn listen(fd: RawFd, backlog: c_int) -> Result<(), Errno> {
 /// Begins to connect. An interrupted connect goes on in the background: to repeat it would be EALREADY.
 /// EAGAIN (AF_UNIX, full backlog) means that nothing was begun.
 pub fn connect(fd: RawFd, address: &Address) -> Result<Connect, Errno> {
+    let _kept = Uncancelled::begin();
     // SAFETY: the address is as long as it says.
     match check(unsafe { libc::connect(fd, address.as_ptr(), address.len()) }) {
         Ok(_) => Ok(Connect::Done),

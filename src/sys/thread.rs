@@ -1,8 +1,8 @@
-//! Threads that nobody joins.
+//! Threads that nobody joins, and threads that may not be cancelled.
 #![allow(unsafe_code, reason = "calls libc")]
 
 use super::errno::Errno;
-use libc::c_void;
+use libc::{c_int, c_void};
 use std::mem::MaybeUninit;
 use std::ptr;
 
@@ -34,4 +34,38 @@ pub fn start(stack: usize, main: Main) -> Result<(), Errno> {
         answer
     };
     if answer == 0 { Ok(()) } else { Err(Errno(answer)) }
+}
+
+/// `PTHREAD_CANCEL_DISABLE`, which the libc crate does not have.
+const CANCEL_DISABLE: c_int = 1;
+
+unsafe extern "C" {
+    fn pthread_setcancelstate(state: c_int, before: *mut c_int) -> c_int;
+}
+
+/// Until it is dropped the calling thread is not cancelled: pthread_cancel(3) is kept for later. A thread that ended
+/// in the middle of a system call would leave locks held, and the reactor's role taken, for ever.
+///
+/// Where it is in force already a second one costs two calls and no atomic.
+pub struct Uncancelled {
+    before: c_int,
+}
+
+impl Uncancelled {
+    /// Begins.
+    #[inline]
+    pub fn begin() -> Self {
+        let mut before = 0;
+        // SAFETY: changes the calling thread's state, and writes the one before.
+        unsafe { pthread_setcancelstate(CANCEL_DISABLE, &raw mut before) };
+        Uncancelled { before }
+    }
+}
+
+impl Drop for Uncancelled {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: as above; NULL is allowed.
+        unsafe { pthread_setcancelstate(self.before, ptr::null_mut()) };
+    }
 }
