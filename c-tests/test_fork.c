@@ -323,4 +323,153 @@ TEST(h70_fork_while_threads_sleep_in_run)
     CHECK_OK(weir_context_destroy(context));
 }
 
+/* ---- the pool of jobs */
+
+struct value {
+    atomic_int calls, status, value;
+};
+
+static atomic_int gate, begun, ran;
+
+static void got_value(int status, int value, void *user)
+{
+    struct value *into = user;
+    into->status = status;
+    into->value = value;
+    atomic_fetch_add(&into->calls, 1);
+}
+
+static int wait_at_gate(void *argument)
+{
+    (void)argument;
+    atomic_fetch_add(&begun, 1);
+    while (!gate)
+        sleep_ms(1);
+    return 0;
+}
+
+static int in_turn(void *argument)
+{
+    (void)argument;
+    return atomic_fetch_add(&ran, 1);
+}
+
+/* Leaves idle threads in the pool. */
+static void use_pool(weir_context *context, int threads)
+{
+    struct value value = {0};
+    gate = begun = 0;
+    for (int i = 0; i < threads; i++)
+        CHECK_OK(weir_job_start(context, wait_at_gate, NULL, NULL, got_value, &value));
+    WAIT_FOR(begun == threads);
+    gate = 1;
+    CHECK_OK(weir_context_run(context, NULL));
+    CHECK_EQ(value.calls, threads);
+    CHECK_OK(weir_context_restart(context));
+    sleep_ms(20); /* they go to sleep; it is no failure where one has not */
+}
+
+static void jobs_come_soon(weir_context *context)
+{
+    for (int i = 0; i < 20; i++) {
+        struct value value = {0};
+        CHECK_OK(weir_job_start(context, in_turn, NULL, NULL, got_value, &value));
+        CHECK_OK(weir_context_run(context, NULL));
+        CHECK_EQ(value.calls, 1);
+        CHECK_OK(weir_context_restart(context));
+        sleep_ms(1);
+    }
+}
+
+static int forked(weir_context *context, void (*child_does)(weir_context *))
+{
+    fflush(stdout);
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        alarm(30); /* the signal's handler is the parent's */
+        child_does(context);
+        _exit(0);
+    }
+    int status = -1;
+    CHECK_EQ(waitpid(child, &status, 0), child);
+    return status;
+}
+
+static void with_the_parents_context(weir_context *context)
+{
+    CHECK_OK(weir_context_notify_fork(context, WEIR_FORK_CHILD));
+    jobs_come_soon(context);
+    CHECK_OK(weir_context_destroy(context));
+}
+
+static void with_a_context_of_its_own(weir_context *parents)
+{
+    (void)parents;
+    weir_context *own = new_context();
+    jobs_come_soon(own);
+    CHECK_OK(weir_context_destroy(own));
+}
+
+TEST(h70_jobs_run_in_a_child_whose_parent_had_idle_threads)
+{
+    if (CHECK_SANITIZED)
+        CHECK_SKIP("a sanitized process with threads does not survive fork");
+    weir_context *context = new_context();
+    use_pool(context, 6);
+    CHECK_EQ(forked(context, with_the_parents_context), 0);
+    CHECK_EQ(forked(context, with_a_context_of_its_own), 0);
+    jobs_come_soon(context);
+    CHECK_OK(weir_context_destroy(context));
+}
+
+static struct value closed, open_one, alone, queued[3];
+
+static void finish_jobs(weir_context *context)
+{
+    gate = 1;
+    ran = 0;
+    CHECK_OK(weir_context_run(context, NULL));
+    CHECK(closed.calls == 1 && open_one.calls == 1 && alone.calls == 1);
+    for (int i = 0; i < 3; i++) {
+        CHECK_EQ(queued[i].calls, 1);
+        CHECK_CODE(queued[i].status, 0);
+    }
+}
+
+static void finish_jobs_in_child(weir_context *context)
+{
+    CHECK_OK(weir_context_notify_fork(context, WEIR_FORK_CHILD));
+    finish_jobs(context);
+    CHECK_CODE(closed.status, WEIR_ECANCELED);
+    CHECK_CODE(open_one.status, WEIR_ECANCELED);
+    CHECK_CODE(alone.status, WEIR_ECANCELED);
+    size_t open_handles = 0;
+    CHECK_OK(weir_context_report(context, NULL, 0, &open_handles));
+    CHECK_EQ(open_handles, 1); /* that of `open_one` */
+    CHECK_OK(weir_context_destroy(context));
+}
+
+TEST(h70_jobs_that_run_or_wait_at_the_fork_complete_on_both_sides)
+{
+    if (CHECK_SANITIZED)
+        CHECK_SKIP("a sanitized process with threads does not survive fork");
+    weir_context *context = new_context();
+    weir_job *to_close = NULL, *to_keep = NULL;
+    gate = begun = 0;
+    CHECK_OK(weir_job_set_limit(3));
+    CHECK_OK(weir_job_start(context, wait_at_gate, NULL, &to_close, got_value, &closed));
+    CHECK_OK(weir_job_start(context, wait_at_gate, NULL, &to_keep, got_value, &open_one));
+    CHECK_OK(weir_job_start(context, wait_at_gate, NULL, NULL, got_value, &alone));
+    WAIT_FOR(begun == 3);
+    for (int i = 0; i < 3; i++)
+        CHECK_OK(weir_job_start(context, in_turn, NULL, NULL, got_value, &queued[i]));
+    CHECK_OK(weir_job_close(to_close));
+    CHECK_EQ(forked(context, finish_jobs_in_child), 0);
+    finish_jobs(context);
+    CHECK_CODE(closed.status, 0);
+    CHECK_CODE(alone.status, 0);
+    CHECK_OK(weir_context_destroy(context));
+}
+
 TEST_MAIN()

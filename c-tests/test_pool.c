@@ -130,6 +130,75 @@ TEST(an_empty_pool_pauses_reading_and_loses_nothing)
         close(peers[i]);
 }
 
+/* With fewer slots than readers that always have data, and with room for fewer records than slots: everyone has a share. */
+static void takes_turns(uint32_t slots, size_t capacity)
+{
+    enum { STREAMS = 3, TAKES = 90 };
+    weir_context *context = pooled(slots, 16);
+    int ends[2], got[STREAMS] = {0}, all = 0;
+    for (uintptr_t i = 0; i < STREAMS; i++) {
+        char bytes[4096] = {0};
+        plain_pair(AF_UNIX, ends);
+        CHECK_EQ(write(ends[1], bytes, sizeof bytes), sizeof bytes);
+        CHECK_OK(weir_stream_read_each(adopted(context, ends[0]), NULL, (void *)i));
+    }
+    while (all < TAKES) {
+        size_t count = reap(context, capacity, 10 * CHECK_SECOND);
+        CHECK(count > 0);
+        for (size_t r = 0; r < count; r++) {
+            got[(uintptr_t)records[r].user]++;
+            all++;
+            CHECK_OK(weir_context_pool_release(context, records[r].extra));
+        }
+    }
+    for (int i = 0; i < STREAMS; i++)
+        CHECK(got[i] >= TAKES / STREAMS / 2);
+    CHECK_OK(weir_context_destroy(context));
+}
+
+TEST(paused_readers_take_turns)
+{
+    takes_turns(1, 8);
+    takes_turns(1, 1);
+    takes_turns(2, 8);
+    takes_turns(2, 1);
+    takes_turns(8, 1);
+}
+
+/* A reader that was woken and is cancelled before it took its slot keeps the slot from nobody. */
+TEST(a_slot_that_was_kept_for_a_cancelled_reader_goes_to_the_next)
+{
+    enum { STREAMS = 3 };
+    weir_context *context = pooled(1, 16);
+    weir_stream *streams[STREAMS];
+    int ends[2];
+    for (uintptr_t i = 0; i < STREAMS; i++) {
+        char bytes[64] = {0};
+        plain_pair(AF_UNIX, ends);
+        CHECK_EQ(write(ends[1], bytes, sizeof bytes), sizeof bytes);
+        streams[i] = adopted(context, ends[0]);
+        CHECK_OK(weir_stream_read_each(streams[i], NULL, (void *)i));
+    }
+    CHECK_EQ(reap(context, 8, 10 * CHECK_SECOND), 1);
+    uintptr_t first = (uintptr_t)records[0].user;
+    CHECK_EQ(reap(context, 8, 0), 0); /* now all wait for the slot */
+    CHECK_OK(weir_context_pool_release(context, records[0].extra));
+    /* One of these two has been woken. */
+    uintptr_t second = (first + 1) % STREAMS, third = (first + 2) % STREAMS;
+    CHECK_OK(weir_stream_cancel(streams[second], NULL));
+    CHECK_OK(weir_stream_close(streams[third]));
+    bool data = false;
+    for (int ended = 0; ended < 2 || !data;) {
+        CHECK_EQ(reap(context, 1, 10 * CHECK_SECOND), 1);
+        ended += records[0].status < 0;
+        if (records[0].status == 0) {
+            CHECK_EQ((uintptr_t)records[0].user, first);
+            data = true;
+        }
+    }
+    CHECK_OK(weir_context_destroy(context));
+}
+
 /* Records that find no room hold no slot and lose nothing. */
 TEST(no_room_for_records_pauses_too)
 {

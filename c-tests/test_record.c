@@ -321,4 +321,40 @@ TEST(reap_runs_callbacks)
     CHECK_OK(weir_context_destroy(context));
 }
 
+/* One operation that always has a record, and room for one at a time: the rest of the program goes on all the same. */
+TEST(records_without_end_starve_no_callback)
+{
+    weir_context *context = new_context();
+    weir_timer *timer = new_timer(context);
+    struct counter timed = {0}, posted = {0}, read = {0};
+    int ends[2], quiet[2];
+    char bytes[4096] = {0}, byte;
+    plain_pair(AF_UNIX, ends);
+    plain_pair(AF_UNIX, quiet);
+    weir_stream *busy = adopted(context, ends[0]), *other = adopted(context, quiet[0]);
+    CHECK_EQ(write(ends[1], bytes, sizeof bytes), sizeof bytes);
+    CHECK_OK(weir_stream_read_each(busy, NULL, NULL));
+    for (int i = 0; i < 100; i++) {
+        weir_record record;
+        size_t count = 0;
+        if (i == 5) {
+            CHECK_OK(weir_context_post(context, count_call, &posted));
+            CHECK_OK(weir_timer_expires_after(timer, 0));
+            CHECK_OK(weir_timer_wait(timer, count_call, &timed));
+            CHECK_OK(weir_stream_read_some(other, &byte, 1, count_io, &read));
+            CHECK_EQ(write(quiet[1], "x", 1), 1);
+        }
+        CHECK_OK(weir_context_reap(context, &record, 1, 10 * CHECK_SECOND, &count));
+        CHECK_EQ(count, 1);
+        CHECK_OK(weir_context_pool_release(context, record.extra));
+        CHECK_EQ(write(ends[1], bytes, (size_t)record.value), (ssize_t)record.value);
+    }
+    CHECK_EQ(posted.calls, 1);
+    CHECK_EQ(timed.calls, 1);
+    CHECK_EQ(read.calls, 1);
+    CHECK_OK(weir_context_destroy(context));
+    close(ends[1]);
+    close(quiet[1]);
+}
+
 TEST_MAIN()

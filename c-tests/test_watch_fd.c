@@ -385,6 +385,113 @@ TEST(regular_files_are_always_ready_and_starve_nobody)
     CHECK_OK(weir_context_destroy(context));
 }
 
+static int new_regular_file(void)
+{
+    FILE *file = tmpfile();
+    CHECK(file != NULL);
+    int fd = fcntl(fileno(file), F_DUPFD_CLOEXEC, 0);
+    CHECK(fd >= 0);
+    fclose(file);
+    return fd;
+}
+
+TEST(h33_a_regular_file_under_the_number_of_a_socket_is_ready)
+{
+    weir_context *context = new_context();
+    struct seen old = {0}, later = {0};
+    int ends[2], file = new_regular_file();
+    new_pipe(ends);
+    weir_watch *first = new_watch(context, ends[0]), *second = new_watch(context, ends[0]);
+    START(weir_watch_start(first, READ, PERSISTENT, WEIR_FOREVER, saw, &old));
+    CHECK_EQ(dup2(file, ends[0]), ends[0]);
+    START(weir_watch_start(second, READ, 0, WEIR_FOREVER, saw, &later));
+    CHECK_EQ(poll_once(context), 1);
+    CHECK_EQ(later.calls, 1);
+    CHECK_EQ(old.calls, 0);
+    CHECK_OK(weir_context_destroy(context));
+}
+
+TEST(h33_a_socket_under_the_number_of_a_regular_file_is_not_ready)
+{
+    weir_context *context = new_context();
+    struct seen old = {0}, later = {0};
+    int ends[2], file = new_regular_file();
+    new_pipe(ends);
+    weir_watch *first = new_watch(context, file), *second = new_watch(context, file);
+    START(weir_watch_start(first, READ, EDGE | PERSISTENT, WEIR_FOREVER, saw, &old));
+    CHECK_EQ(poll_once(context), 1);
+    CHECK_EQ(dup2(ends[0], file), file);
+    /* A change finds it out, and goes on with the file that is there. */
+    CHECK_OK(weir_watch_change(first, READ | WEIR_WATCH_PRIORITY));
+    CHECK_EQ(poll_once(context), 0);
+    CHECK_EQ(old.calls, 1);
+    put(ends[1], 1);
+    CHECK_EQ(poll_once(context), 1);
+    CHECK_EQ(old.calls, 2);
+
+    /* Another watch does: the old one hears nothing more. */
+    int other[2];
+    CHECK_EQ(close(file), 0);
+    CHECK_EQ(weir_watch_close(first), 0);
+    file = new_regular_file();
+    first = new_watch(context, file);
+    old.calls = old.ends = 0;
+    struct seen gone = {0};
+    START(weir_watch_start(first, READ, EDGE | PERSISTENT, WEIR_FOREVER, saw, &gone));
+    WAIT_FOR(gone.calls == 1 || (poll_once(context), gone.calls == 1));
+    new_pipe(other);
+    CHECK_EQ(dup2(other[0], file), file);
+    CHECK_OK(weir_watch_set_fd(second, file));
+    START(weir_watch_start(second, READ, 0, WEIR_FOREVER, saw, &later));
+    put(other[1], 1);
+    WAIT_FOR(later.calls == 1 || (poll_once(context), later.calls == 1));
+    CHECK_EQ(gone.calls, 1);
+    CHECK_OK(weir_context_destroy(context));
+}
+
+TEST(h33_a_level_of_a_regular_file_ends_with_the_file)
+{
+    weir_context *context = new_context();
+    struct seen seen = {0};
+    int file = new_regular_file();
+    weir_watch *watch = new_watch(context, file);
+    START(weir_watch_start(watch, READ, PERSISTENT, WEIR_FOREVER, saw, &seen));
+    for (int i = 1; i <= 3; i++)
+        CHECK_EQ(one(context), 1);
+    CHECK_EQ(close(file), 0);
+    int before = seen.calls;
+    for (int i = 0; i < 5; i++)
+        one(context);
+    CHECK(seen.calls <= before + 1); /* one may be on its way */
+    CHECK_CODE(weir_watch_change(watch, READ | WRITE), WEIR_EBADF);
+    CHECK_OK(weir_context_destroy(context));
+    CHECK_EQ(seen.ends, 1);
+}
+
+TEST(a_watch_of_a_streams_own_fd_ends_when_the_stream_waits)
+{
+    weir_context *context = new_context();
+    weir_stream *one = NULL, *two = NULL;
+    CHECK_OK(weir_stream_pair(context, &one, &two));
+    int fd = -1;
+    CHECK_OK(weir_stream_fd(one, &fd));
+    weir_watch *watch = new_watch(context, fd);
+    struct seen seen = {0};
+    struct counter got = {0}, sent = {0};
+    char byte = 0;
+    START(weir_watch_start(watch, READ, PERSISTENT, WEIR_FOREVER, saw, &seen));
+    START(weir_stream_read_some(one, &byte, 1, count_io, &got));
+    CHECK_EQ(poll_once(context), 1);
+    CHECK_EQ(seen.ends, 1);
+    CHECK_CODE(seen.status, -EEXIST);
+    START_CODE(weir_watch_start(watch, READ, 0, WEIR_FOREVER, saw, &seen), -EEXIST);
+    START(weir_stream_write(two, "x", 1, count_io, &sent));
+    WAIT_FOR(got.calls == 1 || (poll_once(context), got.calls == 1));
+    CHECK_EQ(got.bytes, 1);
+    CHECK_OK(weir_context_destroy(context));
+    CHECK_EQ(seen.calls, 0);
+}
+
 TEST(set_fd_moves_a_watch)
 {
     weir_context *context = new_context();

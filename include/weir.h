@@ -2989,12 +2989,13 @@ int weir_watch_context(weir_watch *watch, weir_context **out);
  * `timeout_ns`, or WEIR_FOREVER, is a deadline: when so long nothing came, the watch fires with status 0 and
  * WEIR_WATCH_TIMEOUT. For a persistent watch it counts anew from each event and each time-out.
  *
- * Of an fd that was closed without a word nothing more is heard; a watch of its number that is started or
+ * Of an fd that was closed without a word nothing more is heard (of a regular file perhaps once); a watch of its number that is started or
  * moved to it later is of the file that has that number then.
  *
  * Errors: WEIR_EBADF (also: the fd is not open), WEIR_EBUSY (it is started, or its last completion is not delivered
  * yet), WEIR_EINVAL (`events` or `flags`, a negative time), -EEXIST (the fd is of a stream or the like of this
- * context), WEIR_ENOMEM, WEIR_ESHUTDOWN, or what the kernel said of epoll_ctl, such as -ENOSPC.
+ * context; where that has not waited for anything yet, the watch completes so when it does), WEIR_ENOMEM,
+ * WEIR_ESHUTDOWN, or what the kernel said of epoll_ctl, such as -ENOSPC.
  *
  * Thread: any; never blocks.
  */
@@ -3498,7 +3499,7 @@ void weir_names_free(weir_names *names);
  * With a NULL callback each delivery is a record of kind WEIR_OP_READ: `value` is the number of bytes, `extra` their
  * offset in the pool's memory, see weir_context_pool(). The buffer is then the receiver's until
  * weir_context_pool_release() or a WEIR_SUBMIT_RELEASE. While no buffer is free reading pauses, and the data
- * waits in the kernel.
+ * waits in the kernel; those that pause take turns.
  *
  * Errors: WEIR_EBADF, WEIR_EBUSY (a read is pending), WEIR_ENOTCONN (there is no fd), -ENOSPC (epoll watches),
  * WEIR_ENOMEM (also: for the pool), WEIR_ESHUTDOWN.

@@ -18,7 +18,7 @@ use libc::{c_int, c_void, sockaddr_storage, socklen_t};
 /// With a NULL callback each delivery is a record of kind WEIR_OP_READ: `value` is the number of bytes, `extra` their
 /// offset in the pool's memory, see weir_context_pool(). The buffer is then the receiver's until
 /// weir_context_pool_release() or a WEIR_SUBMIT_RELEASE. While no buffer is free reading pauses, and the data
-/// waits in the kernel.
+/// waits in the kernel; those that pause take turns.
 ///
 /// Errors: WEIR_EBADF, WEIR_EBUSY (a read is pending), WEIR_ENOTCONN (there is no fd), -ENOSPC (epoll watches),
 /// WEIR_ENOMEM (also: for the pool), WEIR_ESHUTDOWN.

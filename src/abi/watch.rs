@@ -103,12 +103,13 @@ pub unsafe extern "C" fn weir_watch_context(
 /// `timeout_ns`, or WEIR_FOREVER, is a deadline: when so long nothing came, the watch fires with status 0 and
 /// WEIR_WATCH_TIMEOUT. For a persistent watch it counts anew from each event and each time-out.
 ///
-/// Of an fd that was closed without a word nothing more is heard; a watch of its number that is started or
+/// Of an fd that was closed without a word nothing more is heard (of a regular file perhaps once); a watch of its number that is started or
 /// moved to it later is of the file that has that number then.
 ///
 /// Errors: WEIR_EBADF (also: the fd is not open), WEIR_EBUSY (it is started, or its last completion is not delivered
 /// yet), WEIR_EINVAL (`events` or `flags`, a negative time), -EEXIST (the fd is of a stream or the like of this
-/// context), WEIR_ENOMEM, WEIR_ESHUTDOWN, or what the kernel said of epoll_ctl, such as -ENOSPC.
+/// context; where that has not waited for anything yet, the watch completes so when it does), WEIR_ENOMEM,
+/// WEIR_ESHUTDOWN, or what the kernel said of epoll_ctl, such as -ENOSPC.
 ///
 /// Thread: any; never blocks.
 #[unsafe(no_mangle)]

@@ -2,7 +2,8 @@
 //!
 //! It is made when the first such read begins. A slot is taken just before the system call that fills it
 //! and comes back when its receiver says so; where none is free, reading pauses, and the data waits in
-//! the kernel.
+//! the kernel. Those that are paused go on in the order in which they paused: a slot that is free again is kept
+//! for the one that was woken, or a stream that is always ready would take it first, every time.
 #![allow(unsafe_code, reason = "memory that the kernel fills and the user reads")]
 
 use super::descriptor::Descriptor;
@@ -12,6 +13,7 @@ use super::table::Token;
 use crate::sys::address::Address;
 use crate::sys::errno::Errno;
 use std::alloc::{Layout, alloc, dealloc};
+use std::collections::VecDeque;
 use std::ptr::NonNull;
 
 /// Page-aligned, which is what direct I/O and huge pages want.
@@ -53,8 +55,10 @@ struct Pool {
     taken: Vec<bool>,
     /// The senders of datagrams, where there are some.
     senders: Vec<Address>,
-    /// Descriptors whose reading is paused.
-    paused: Vec<Token>,
+    /// Descriptors whose reading is paused, oldest first.
+    paused: VecDeque<Token>,
+    /// Those that were woken and for each of which a slot is kept.
+    woken: Vec<Token>,
 }
 
 // SAFETY: the memory is the pool's own.
@@ -79,7 +83,8 @@ impl Pool {
         taken.resize(slots, false);
         // SAFETY: the layout is not empty.
         let base = NonNull::new(unsafe { alloc(shape.layout()?) })?;
-        Some(Pool { base, shape, free, taken, senders: Vec::new(), paused: Vec::new() })
+        let (senders, paused, woken) = (Vec::new(), VecDeque::new(), Vec::new());
+        Some(Pool { base, shape, free, taken, senders, paused, woken })
     }
 
     fn buffer(&self, slot: u32) -> Buffer {
@@ -90,6 +95,17 @@ impl Pool {
             offset: offset as u64,
             length: self.shape.slot_size as usize,
         }
+    }
+
+    /// True when a slot is free that is kept for nobody.
+    fn has_spare(&self) -> bool {
+        self.free.len() > self.woken.len()
+    }
+
+    /// No longer keeps a slot for a descriptor; true if it did.
+    fn unpromise(&mut self, token: Option<Token>) -> bool {
+        let at = self.woken.iter().position(|woken| Some(*woken) == token);
+        at.map(|at| self.woken.swap_remove(at)).is_some()
     }
 
     /// The slot at an offset; only its very start counts.
@@ -134,10 +150,15 @@ impl Buffers {
         self.pool.lock().as_ref().map(|pool| pool.base)
     }
 
-    /// Takes a slot.
-    pub fn take(&self) -> Option<Buffer> {
+    /// Takes a slot for a descriptor. `keeps` says that it comes back when the receiver likes: then one that is
+    /// kept for another is not free.
+    pub fn take(&self, token: Option<Token>, keeps: bool) -> Option<Buffer> {
         let mut pool = self.pool.lock();
         let pool = pool.as_mut()?;
+        let was_woken = pool.unpromise(token);
+        if keeps && !was_woken && !pool.has_spare() {
+            return None;
+        }
         let slot = pool.free.pop()?;
         if let Some(taken) = pool.taken.get_mut(slot as usize) {
             *taken = true;
@@ -154,12 +175,13 @@ impl Buffers {
     pub fn pause(&self, token: Token) -> Result<Pause, Errno> {
         let mut pool = self.pool.lock();
         let pool = pool.as_mut().ok_or(Errno::NOBUFS)?;
-        if !pool.free.is_empty() {
+        if pool.has_spare() {
             return Ok(Pause::Available);
         }
         if !pool.paused.contains(&token) {
             pool.paused.try_reserve(1).map_err(|_| Errno::NOMEM)?;
-            pool.paused.push(token);
+            pool.woken.try_reserve(pool.paused.len() + 1).map_err(|_| Errno::NOMEM)?;
+            pool.paused.push_back(token);
         }
         Ok(Pause::Paused)
     }
@@ -183,20 +205,32 @@ impl Buffers {
         Ok(())
     }
 
-    /// Has one whose reading is paused go on, where a slot is free.
+    /// Has those whose reading is paused go on, as many as slots are free.
     pub fn wake_paused(&self, caller: &Caller) {
-        while let Some(token) = self.pop_paused() {
+        while let Some(token) = self.wake_first() {
             // Where it was closed or cancelled meanwhile the slot is for the next.
-            if Descriptor::lock(token).is_ok_and(|mut descriptor| descriptor.retry(caller)) {
-                return;
+            if !Descriptor::lock(token).is_ok_and(|mut descriptor| descriptor.retry(caller))
+                && let Some(pool) = self.pool.lock().as_mut()
+            {
+                pool.unpromise(Some(token));
             }
         }
     }
 
-    fn pop_paused(&self) -> Option<Token> {
+    fn wake_first(&self) -> Option<Token> {
         let mut pool = self.pool.lock();
-        let pool = pool.as_mut().filter(|pool| !pool.free.is_empty())?;
-        if pool.paused.is_empty() { None } else { Some(pool.paused.swap_remove(0)) }
+        let pool = pool.as_mut().filter(|pool| pool.has_spare())?;
+        let token = pool.paused.pop_front()?;
+        pool.woken.push(token);
+        Some(token)
+    }
+
+    /// A reading that may have been woken has ended: what is kept may be nobody's. Under no lock.
+    pub fn reading_ended(&self, caller: &Caller) {
+        if let Some(pool) = self.pool.lock().as_mut() {
+            pool.woken.clear();
+        }
+        self.wake_paused(caller);
     }
 
     /// Notes where the datagram in a slot came from.
@@ -239,10 +273,10 @@ mod tests {
     #[test]
     fn slots_are_taken_once_and_come_back_once() {
         let buffers = Buffers::new();
-        assert!(buffers.take().is_none());
+        assert!(buffers.take(None, true).is_none());
         buffers.prepare(SHAPE).unwrap();
-        let taken: Vec<Buffer> = (0..3).map(|_| buffers.take().unwrap()).collect();
-        assert!(buffers.take().is_none());
+        let taken: Vec<Buffer> = (0..3).map(|_| buffers.take(None, true).unwrap()).collect();
+        assert!(buffers.take(None, true).is_none());
         let mut offsets: Vec<u64> = taken.iter().map(|buffer| buffer.offset).collect();
         offsets.sort_unstable();
         assert_eq!(offsets, [0, 16, 32]);
@@ -252,7 +286,7 @@ mod tests {
         }
         buffers.give_back(&caller, 16).unwrap();
         assert_eq!(buffers.give_back(&caller, 16), Err(Errno::INVAL));
-        assert_eq!(buffers.take().unwrap().offset, 16);
+        assert_eq!(buffers.take(None, true).unwrap().offset, 16);
         buffers.end();
         assert_eq!(buffers.give_back(&caller, 16), Err(Errno::INVAL));
     }

@@ -467,14 +467,11 @@ impl Locked {
         let data = event_data(token.index(), epoch);
         let reactor = sched.reactor();
         if state.interest == 0 {
-            match reactor.add(state.fd, wanted, data) {
-                Ok(()) => _ = sched.watches.number_taken(state.fd),
-                // A watch of an earlier file under this number was changed since, and took this one for its own.
-                Err(Errno::EXIST) if sched.watches.number_taken(state.fd) => {
-                    reactor.modify(state.fd, wanted, data)?;
-                }
-                Err(error) => return Err(error),
-            }
+            let fd = state.fd;
+            sched.watches.take_number(sched, fd, |replace| match replace {
+                false => reactor.add(fd, wanted, data),
+                true => reactor.modify(fd, wanted, data),
+            })?;
         } else {
             reactor.modify(state.fd, wanted, data)?;
         }

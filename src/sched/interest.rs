@@ -12,6 +12,7 @@
 //! callbacks leave nothing behind; see `look_pace.rs`.
 #![allow(unsafe_code, reason = "intrusive links between type-stable watches")]
 
+use super::frame::Caller;
 use super::look_pace::{Pace, When};
 use super::op::OpQueue;
 use super::reactor::Found;
@@ -141,7 +142,12 @@ impl Entry {
             registered.forget();
             self.ghost = true;
         }
+        self.always = false;
         self.asked = 0;
+        self.unlink_all();
+    }
+
+    fn unlink_all(&mut self) {
         while let Some(watch) = self.watches().next() {
             self.first = watch.next();
             watch.unlinked();
@@ -158,7 +164,8 @@ impl Entry {
                     self.asked = wanted;
                     return Ok(());
                 }
-                Err(Errno::NOENT) => self.lose(),
+                // Not in the set, or of a kind that never is.
+                Err(Errno::NOENT | Errno::PERM) => self.lose(),
                 Err(Errno::BADF) => {
                     self.lose();
                     return Err(Errno::BADF);
@@ -170,11 +177,18 @@ impl Entry {
         let user = u64::from(self.epoch) << 32 | u64::from(fd.cast_unsigned());
         match Source::register_foreign(sched, fd, mask, self.ghost, on_event, user) {
             Ok(registered) => {
+                if self.always {
+                    self.lose();
+                }
                 self.registered = Some(registered);
-                self.always = false;
             }
             Err(Errno::PERM) => self.always = true,
-            Err(error) => return Err(error),
+            Err(error) => {
+                if self.always && error == Errno::BADF {
+                    self.lose();
+                }
+                return Err(error);
+            }
         }
         self.asked = wanted;
         Ok(())
@@ -283,18 +297,39 @@ impl Watches {
         Ok(found)
     }
 
-    /// An fd has become the library's own: what was watched under its number is gone. True when that left a
-    /// registration in the epoll set.
-    pub fn number_taken(&self, fd: RawFd) -> bool {
+    /// Registers an fd that is the library's own: `ask` adds it to the epoll set or, when told to replace what is
+    /// there, modifies that. What was watched under its number is gone. All of it under one lock, so that no
+    /// watch of an earlier file takes the new registration for its own.
+    pub fn take_number(
+        &self,
+        sched: &Scheduler,
+        fd: RawFd,
+        mut ask: impl FnMut(bool) -> Result<(), Errno>,
+    ) -> Result<(), Errno> {
         if !self.used.load(Ordering::SeqCst) {
-            return false;
+            match ask(false) {
+                // Used since.
+                Err(Errno::EXIST) => {}
+                asked => return asked,
+            }
         }
         let mut book = self.lock();
-        let Some(entry) = book.entry(fd) else { return false };
-        let left = entry.registered.is_some() || entry.ghost;
+        let asked = ask(false);
+        let Some(entry) = book.entry(fd) else { return asked };
+        match asked {
+            Err(Errno::EXIST) if entry.registered.is_some() || entry.ghost => {
+                ask(true)?;
+                // They were started on this very file, before anybody knew that it is not the user's.
+                let caller = Caller::current();
+                for watch in entry.watches() {
+                    watch.fail(sched, &caller, Errno::EXIST);
+                }
+            }
+            asked => asked?,
+        }
         entry.lose();
         entry.ghost = false;
-        left
+        Ok(())
     }
 }
 
@@ -348,10 +383,8 @@ impl Book {
         wanted: u32,
     ) -> Result<bool, Errno> {
         let entry = self.entry(fd).ok_or(Errno::BADF)?;
-        if entry.always && watch.is_linked() {
-            return Ok(true);
-        }
-        if wanted & !(entry.asked | UNASKED) != 0 || !watch.is_linked() {
+        // Of a file that is always ready nothing is known but by asking.
+        if wanted & !(entry.asked | UNASKED) != 0 || !watch.is_linked() || entry.always {
             entry.register(sched, fd, entry.merged() | wanted)?;
             if !watch.is_linked() {
                 entry.link(watch);
@@ -405,9 +438,13 @@ impl Book {
         self.entry(fd).is_some_and(|entry| entry.watches().nth(1).is_some())
     }
 
-    /// True when the fd is of a file that is always ready.
-    pub fn is_always_ready(&mut self, fd: RawFd) -> bool {
-        self.entry(fd).is_some_and(|entry| entry.always)
+    /// True when the fd is of a file that is always ready. Asks the kernel whether it still is: where it was
+    /// closed, or has become another, its watches hear nothing more.
+    pub fn is_always_ready(&mut self, sched: &Scheduler, fd: RawFd) -> bool {
+        let Some(entry) = self.entry(fd).filter(|entry| entry.always) else { return false };
+        let asked = entry.register(sched, fd, entry.asked);
+        entry.shrink(sched, fd);
+        asked.is_ok() && entry.always
     }
 
     /// Has the fd looked at before anybody sleeps.

@@ -37,7 +37,7 @@ pub trait Body: Sized + Send + 'static {
     fn pending(&self) -> usize;
 
     /// In a child of the process: what threads of the parent were doing for the object will not be done here.
-    fn renew(_: &mut Locked<Self>, _: &Caller) {}
+    fn renew(_: Locked<Self>, _: &Caller) {}
 }
 
 /// An object of a service.
@@ -168,6 +168,11 @@ impl<B: Body> Locked<B> {
         &self.object.member
     }
 
+    /// The object itself, for who has a hold of it.
+    pub fn object(&self) -> &'static Object<B> {
+        self.object
+    }
+
     /// Refused while the context is being destroyed. To be asked before a ticket is begun.
     pub fn check_open(&self) -> Result<(), Errno> {
         self.sched.check_open()
@@ -235,6 +240,11 @@ impl<B: Body> Locked<B> {
         self.object
     }
 
+    /// Drops one hold while the object is not closed.
+    pub fn drop_hold(&mut self) {
+        self.state.holds = self.state.holds.saturating_sub(1);
+    }
+
     /// Ends what is pending.
     pub fn cancel(&mut self, caller: &Caller) -> usize {
         B::cancel(self, caller)
@@ -261,8 +271,8 @@ unsafe fn close_member<B: Body>(member: NonNull<Member>, sched: &Scheduler, call
 }
 
 unsafe fn renew_member<B: Body>(member: NonNull<Member>, sched: &Scheduler) {
-    if let Some(mut locked) = Object::<B>::of_member(member, sched) {
-        B::renew(&mut locked, &Caller::current());
+    if let Some(locked) = Object::<B>::of_member(member, sched) {
+        B::renew(locked, &Caller::current());
     }
 }
 

@@ -4,9 +4,12 @@
 //! An entry is a function and a number. The number names what to do, as a token does; what was cancelled
 //! is not looked for in the queue: its entry finds nothing when its turn comes.
 
-use super::sync::{Condvar, Mutex};
+#![allow(unsafe_code, reason = "what takes the place of a static in a child process")]
+
+use super::extra::try_box;
+use super::sync::{AtomicPtr, AtomicUsize, Condvar, Mutex, Ordering};
 use crate::sys::errno::Errno;
-use crate::sys::thread;
+use crate::sys::{fork, thread};
 use libc::c_void;
 use std::collections::VecDeque;
 use std::ptr;
@@ -28,84 +31,133 @@ struct State {
     queue: VecDeque<Task>,
     threads: usize,
     idle: usize,
-    limit: usize,
+}
+
+/// What the threads share.
+struct Shared {
+    state: Mutex<State>,
+    more: Condvar,
+    /// Of the process whose threads they are.
+    forks: u32,
 }
 
 /// A pool.
 pub struct Pool {
-    state: Mutex<State>,
-    more: Condvar,
+    /// Of the process in which the library was loaded.
+    first: Shared,
+    /// Of a child.
+    renewed: AtomicPtr<Shared>,
+    limit: AtomicUsize,
     stack: usize,
     main: thread::Main,
+}
+
+impl Shared {
+    #[cfg(not(loom))]
+    const fn new(forks: u32) -> Self {
+        let state = State { queue: VecDeque::new(), threads: 0, idle: 0 };
+        Shared { state: Mutex::new(state), more: Condvar::new(), forks }
+    }
+
+    #[cfg(loom)]
+    fn new(forks: u32) -> Self {
+        let state = State { queue: VecDeque::new(), threads: 0, idle: 0 };
+        Shared { state: Mutex::new(state), more: Condvar::new(), forks }
+    }
 }
 
 impl Pool {
     #[cfg(not(loom))]
     const fn new(limit: usize, stack: usize, main: thread::Main) -> Self {
-        let state = State { queue: VecDeque::new(), threads: 0, idle: 0, limit };
-        Pool { state: Mutex::new(state), more: Condvar::new(), stack, main }
+        let renewed = AtomicPtr::new(ptr::null_mut());
+        Pool { first: Shared::new(0), renewed, limit: AtomicUsize::new(limit), stack, main }
     }
 
     #[cfg(loom)]
     fn new(limit: usize, stack: usize, main: thread::Main) -> Self {
-        let state = State { queue: VecDeque::new(), threads: 0, idle: 0, limit };
-        Pool { state: Mutex::new(state), more: Condvar::new(), stack, main }
+        let renewed = AtomicPtr::new(ptr::null_mut());
+        Pool { first: Shared::new(0), renewed, limit: AtomicUsize::new(limit), stack, main }
+    }
+
+    /// That of this process; made where there is none yet.
+    fn shared(&self) -> Result<&Shared, Errno> {
+        loop {
+            let there = self.renewed.load(Ordering::Acquire);
+            // SAFETY: null, or leaked below.
+            let shared = unsafe { there.as_ref() }.unwrap_or(&self.first);
+            if shared.forks == fork::count() {
+                return Ok(shared);
+            }
+            let new = Box::into_raw(try_box(Shared::new(fork::count()))?);
+            let (done, failed) = (Ordering::AcqRel, Ordering::Acquire);
+            if self.renewed.compare_exchange(there, new, done, failed).is_err() {
+                // SAFETY: another thread was first, and nobody saw this one.
+                drop(unsafe { Box::from_raw(new) });
+            }
+        }
+    }
+
+    fn limit(&self) -> usize {
+        self.limit.load(Ordering::Relaxed)
     }
 
     /// Queues an entry. An error where it can't be, or where there is no thread and none can be started.
     pub fn submit(&self, task: Task) -> Result<(), Errno> {
-        let mut state = self.state.lock();
+        self.add(task, VecDeque::push_back, VecDeque::pop_back)
+    }
+
+    /// The same before all others.
+    pub fn submit_first(&self, task: Task) -> Result<(), Errno> {
+        self.add(task, VecDeque::push_front, VecDeque::pop_front)
+    }
+
+    fn add(
+        &self,
+        task: Task,
+        push: fn(&mut VecDeque<Task>, Task),
+        take_back: fn(&mut VecDeque<Task>) -> Option<Task>,
+    ) -> Result<(), Errno> {
+        let shared = self.shared()?;
+        let mut state = shared.state.lock();
         state.queue.try_reserve(1).map_err(|_| Errno::NOMEM)?;
-        state.queue.push_back(task);
+        push(&mut state.queue, task);
         // A thread that was woken counts as idle until it has taken its entry.
-        if state.queue.len() > state.idle && state.threads < state.limit {
+        if state.queue.len() > state.idle && state.threads < self.limit() {
             match thread::start(self.stack, self.main) {
                 Ok(()) => state.threads += 1,
                 Err(error) if state.threads == 0 => {
-                    state.queue.pop_back();
+                    take_back(&mut state.queue);
                     return Err(error);
                 }
                 Err(_) => {}
             }
         }
         if state.idle > 0 {
-            self.more.notify_one();
-        }
-        Ok(())
-    }
-
-    /// In the child of a fork: none of the threads is here. One is started for what is queued; it starts no
-    /// others, but later entries do.
-    pub fn after_fork(&self) -> Result<(), Errno> {
-        let mut state = self.state.lock();
-        state.threads = 0;
-        state.idle = 0;
-        if !state.queue.is_empty() {
-            thread::start(self.stack, self.main)?;
-            state.threads = 1;
+            shared.more.notify_one();
         }
         Ok(())
     }
 
     /// How many threads there may be. Fewer than there are: the others go when they have nothing to do.
     pub fn set_limit(&self, limit: usize) {
-        self.state.lock().limit = limit;
+        self.limit.store(limit, Ordering::Relaxed);
     }
 
     fn serve(&self) {
-        let mut state = self.state.lock();
+        let Ok(shared) = self.shared() else { return };
+        let mut state = shared.state.lock();
         loop {
             if let Some(task) = state.queue.pop_front() {
                 drop(state);
                 (task.run)(task.data);
-                state = self.state.lock();
+                state = shared.state.lock();
                 continue;
             }
-            if state.threads > state.limit {
+            if state.threads > self.limit() {
                 break;
             }
             state.idle += 1;
-            let waited = self.more.wait_until(&mut state, Instant::now() + IDLE);
+            let waited = shared.more.wait_until(&mut state, Instant::now() + IDLE);
             state.idle -= 1;
             if waited.timed_out() && state.queue.is_empty() {
                 break;

@@ -189,14 +189,17 @@ fn take_ready(mut locked: Locked, frame: &Frame) {
         let slot = &mut locked.state.read;
         slot.status = status;
         deliver_done(locked, Dir::Read, frame);
-        if taken.returned {
-            frame.sched.buffers.wake_paused(&caller);
-        }
+        frame.sched.buffers.reading_ended(&caller);
         return;
     }
 }
 
 impl Locked {
+    /// True when what is read is delivered as records.
+    pub fn read_gives_records(&self) -> bool {
+        self.state.read.callback.is_record()
+    }
+
     /// Parks an operation that found nothing to take; false when an edge came in between.
     fn park_take(&mut self) -> Result<bool, Errno> {
         self.register(Dir::Read)?;
@@ -265,7 +268,11 @@ fn run_done(descriptor: &'static Descriptor, dir: Dir, frame: &Frame) {
         slot.status = slot.ended;
         slot.phase = Phase::Done;
     }
+    let took = matches!(slot.kind, Kind::Take { .. });
     deliver_done(Locked { descriptor, sched, state }, dir, frame);
+    if took {
+        sched.buffers.reading_ended(&Caller::of(frame));
+    }
 }
 
 pub(super) unsafe fn run_read_done(op: NonNull<Op>, frame: &Frame) {

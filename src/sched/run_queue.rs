@@ -64,6 +64,10 @@ impl Item {
     }
 }
 
+/// Records of the held that are taken before everything else has its turn: an operation that gives one record after
+/// another waits there again and again where there is room for few at a time.
+const HELD_PER_TURN: usize = 16;
+
 /// What a thread inside run does next.
 pub enum Step {
     /// Run this op, which waited for a thread that reaps.
@@ -235,6 +239,8 @@ pub struct Shared {
     deferred: OpQueue,
     /// Complete, and waiting for a thread that reaps.
     held: OpQueue,
+    /// How many of those were taken since the reactor had its turn.
+    held_in_a_row: usize,
     hooks: HookList,
     /// The hooks before the next turn were queued.
     prepared: bool,
@@ -306,6 +312,7 @@ impl RunQueue {
                 queue: OpQueue::new(),
                 deferred: OpQueue::new(),
                 held: OpQueue::new(),
+                held_in_a_row: 0,
                 hooks: HookList::new(),
                 prepared: false,
                 signalled: 0,
@@ -633,13 +640,16 @@ impl RunQueue {
             return Step::Done;
         }
         loop {
+            let halted = shared.stopped || self.gives_up(shared, stay);
             if stay.reaps
+                && (halted || shared.held_in_a_row < HELD_PER_TURN)
                 && let Some(op) = shared.held.pop()
             {
+                shared.held_in_a_row += 1;
                 self.suspended.fetch_sub(1, Ordering::SeqCst);
                 return Step::Held(op);
             }
-            if shared.stopped || self.gives_up(shared, stay) {
+            if halted {
                 return self.halted_step(shared, stay);
             }
             match shared.queue.front() {
@@ -659,6 +669,8 @@ impl RunQueue {
                         !more || (!cfg!(weir_mutant_cascade) && self.wake_one(shared, &interrupt));
                     return Step::Run(item, assisted);
                 }
+                // Another thread has the reactor's role.
+                None if stay.reaps && !shared.held.is_empty() => shared.held_in_a_row = 0,
                 None => {
                     if let Some(step) = self.wait(shared, stay, &interrupt) {
                         return step;
@@ -716,7 +728,11 @@ impl RunQueue {
             shared.deferred_released = true;
             shared.queue.append(&shared.deferred);
         }
-        let more = !shared.queue.is_empty() || !shared.deferred.is_empty() || stay.backlog.get();
+        shared.held_in_a_row = 0;
+        let more = !shared.queue.is_empty()
+            || !shared.deferred.is_empty()
+            || stay.backlog.get()
+            || stay.reaps && !shared.held.is_empty();
         if stay.turned.get() {
             let over =
                 stay.limit.get() == Limit::Poll && (!more || stay.taken.get() > HANDLERS_PER_POLL);

@@ -68,9 +68,12 @@ impl Source {
         call: SourceFn,
         user: u64,
     ) -> Result<Registered, Errno> {
-        let registered = Self::register_foreign(sched, fd, events, false, call, user)?;
-        sched.watches.number_taken(fd);
-        Ok(registered)
+        let mut registered = Err(Errno::EXIST);
+        sched.watches.take_number(sched, fd, |replace| {
+            registered = Self::register_foreign(sched, fd, events, replace, call, user);
+            registered.map(drop)
+        })?;
+        registered
     }
 
     /// The same for an fd of the user's. `replace` takes a registration over that nobody has any more.

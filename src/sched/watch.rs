@@ -195,6 +195,17 @@ impl Watch {
 }
 
 impl Watch {
+    /// Ends the operation with an error, under the lock.
+    pub(super) fn fail(&'static self, sched: &Scheduler, caller: &Caller, error: Errno) {
+        // SAFETY: under the lock.
+        let body = unsafe { &mut *self.body.get() };
+        let Some(operation) = body.started() else { return };
+        (operation.seen, operation.fed, operation.ended) = (0, 0, error.code());
+        if !std::mem::replace(&mut body.tick_busy, true) {
+            sched.submit(caller, &self.member, self.tick.as_ptr());
+        }
+    }
+
     /// Makes a watch of a context, on an fd or, with -1, on none yet.
     pub fn create(sched: &'static Scheduler, fd: RawFd) -> Result<Token, Errno> {
         let watch = WATCHES.reserve().map_err(|_| Errno::NOMEM)?;
@@ -535,7 +546,7 @@ impl Locked {
             if more {
                 self.submit(&caller);
             } else if linked && level && told {
-                if self.book.is_always_ready(fd) {
+                if self.book.is_always_ready(self.sched, fd) {
                     self.again(&caller);
                 } else {
                     self.book.recheck(self.sched, fd, false);

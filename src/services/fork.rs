@@ -1,6 +1,6 @@
 //! A context in the child of a fork.
 
-use super::{job, resolver, signals};
+use super::{job, signals};
 use crate::sched::frame::Caller;
 use crate::sched::scheduler::Scheduler;
 use crate::sched::sync::Mutex;
@@ -21,12 +21,11 @@ pub fn child(sched: &'static Scheduler, caller: &Caller) -> Result<(), Errno> {
     let mut done = DONE.lock();
     if *done != fork::count() {
         signals::after_fork()?;
-        job::after_fork()?;
-        resolver::after_fork()?;
         *done = fork::count();
     }
     drop(done);
     sched.renew(caller)?;
+    job::renew_closed(sched, caller);
     signals::rouse();
     Ok(())
 }

@@ -12,6 +12,7 @@ use crate::sched::object::{Body, Locked, Object};
 use crate::sched::op::Op;
 use crate::sched::pool::{JOBS, Task};
 use crate::sched::scheduler::Scheduler;
+use crate::sched::sync::Mutex;
 use crate::sched::table::{Table, Token};
 use crate::sched::ticket;
 use crate::sys::errno::Errno;
@@ -59,12 +60,34 @@ impl Body for Job {
         1
     }
 
-    fn close(_: &mut Locked<Self>, _: &Caller) {}
+    fn close(object: &mut Locked<Self>, _: &Caller) {
+        if let State::Running(ticket) = object.body().state {
+            note_closed(object, ticket);
+        }
+    }
 
-    fn renew(object: &mut Locked<Self>, caller: &Caller) {
-        let State::Running(ticket) = object.body().state else { return };
+    fn renew(mut object: Locked<Self>, caller: &Caller) {
+        let (ticket, status) = match object.body().state {
+            State::Done => return,
+            State::Running(ticket) => {
+                // The thread's.
+                object.drop_hold();
+                (ticket, Errno::CANCELED)
+            }
+            State::Queued(ticket, ..) => {
+                let Some(token) = object.token() else { return };
+                // The context goes through its handles from the newest to the oldest.
+                match JOBS.submit_first(Task { run, data: token.raw() }) {
+                    Ok(()) => return,
+                    Err(error) => (ticket, error),
+                }
+            }
+        };
         object.body().state = State::Done;
-        object.finish(caller, ticket, Errno::CANCELED.code(), 0);
+        object.finish(caller, ticket, status.code(), 0);
+        if object.body().alone {
+            object.close(caller);
+        }
     }
 
     fn pending(&self) -> usize {
@@ -110,9 +133,45 @@ fn begin(
     Ok(())
 }
 
-/// In the child of a fork, once: the pool's threads are not here.
-pub fn after_fork() -> Result<(), Errno> {
-    JOBS.after_fork()
+/// A job whose handle was closed while its function runs.
+struct Closed {
+    sched: &'static Scheduler,
+    ticket: NonNull<Op>,
+    object: &'static Object<Job>,
+}
+
+// SAFETY: the ticket is the thread's that runs the function; in the child of a fork, which has no such thread, whose
+// renewal finds it here.
+unsafe impl Send for Closed {}
+
+/// No context knows of these.
+#[cfg(not(loom))]
+static CLOSED: Mutex<Vec<Closed>> = Mutex::new(Vec::new());
+#[cfg(loom)]
+static CLOSED: once_cell::sync::Lazy<Mutex<Vec<Closed>>> =
+    once_cell::sync::Lazy::new(|| Mutex::new(Vec::new()));
+
+fn note_closed(job: &mut Locked<Job>, ticket: NonNull<Op>) {
+    let (sched, object) = (job.sched, job.object());
+    let mut closed = CLOSED.lock();
+    // Without memory a child of a fork would miss one completion.
+    if closed.try_reserve(1).is_ok() {
+        closed.push(Closed { sched, ticket, object });
+    }
+}
+
+/// In the child of a fork: what was closed while it ran, of a context that is renewed.
+pub fn renew_closed(sched: &'static Scheduler, caller: &Caller) {
+    CLOSED.lock().retain(|closed| {
+        let is_here = std::ptr::eq(closed.sched, sched);
+        if is_here {
+            // SAFETY: the thread that had it is the parent's.
+            unsafe { ticket::set_result(closed.ticket, Errno::CANCELED.code(), 0) };
+            sched.submit(caller, closed.object.member(), closed.ticket);
+            closed.object.release();
+        }
+        !is_here
+    });
 }
 
 /// On a thread of the pool.
@@ -143,6 +202,7 @@ fn run(data: u64) {
             }
         }
         Err(_) => {
+            CLOSED.lock().retain(|closed| closed.ticket != ticket);
             // SAFETY: taken out of the body above.
             unsafe { ticket::set_result(ticket, 0, value) };
             pinned.submit(&caller, object.member(), ticket);

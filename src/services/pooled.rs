@@ -37,7 +37,8 @@ impl Taking for Bytes {
         let done = |status| Outcome::Done { status, drained: false };
         let fd = from.fd().map_err(|error| done(error.code()))?;
         let buffers = &from.sched.buffers;
-        let buffer = buffers.take().ok_or(Outcome::Backoff(Errno::NOBUFS))?;
+        let keeps = from.read_gives_records();
+        let buffer = buffers.take(from.token(), keeps).ok_or(Outcome::Backoff(Errno::NOBUFS))?;
         // SAFETY: a slot that was taken is nobody else's.
         let moved = unsafe { transfer::recv(fd, buffer.data.as_ptr(), buffer.length) };
         match moved {
@@ -83,7 +84,7 @@ impl Taking for Datagrams {
         let done = |status| Outcome::Done { status, drained: false };
         let fd = from.fd().map_err(|error| done(error.code()))?;
         let buffers = &from.sched.buffers;
-        let buffer = buffers.take().ok_or(Outcome::Backoff(Errno::NOBUFS))?;
+        let buffer = buffers.take(from.token(), true).ok_or(Outcome::Backoff(Errno::NOBUFS))?;
         let mut sender = MaybeUninit::<sockaddr_storage>::zeroed();
         let mut length: socklen_t = 0;
         let to = buffer.data.as_ptr().cast();

@@ -77,14 +77,9 @@ impl Body for Resolver {
         self.pending.len()
     }
 
-    fn renew(object: &mut Locked<Self>, caller: &Caller) {
-        Self::cancel(object, caller);
+    fn renew(mut object: Locked<Self>, caller: &Caller) {
+        Self::cancel(&mut object, caller);
     }
-}
-
-/// In the child of a fork, once: the pool's threads are not here.
-pub fn after_fork() -> Result<(), Errno> {
-    LOOKUPS.after_fork()
 }
 
 /// What a forward lookup found; the receiver's.
