@@ -230,7 +230,8 @@ TEST(hook_is_called_each_turn)
 TEST(stream_reads_and_writes_in_every_form)
 {
     weir::context context;
-    auto [client, server] = connected(context);
+    tcp_pair both = connected(context);
+    weir::stream &client = both.client, &server = both.server;
     auto give = [&](std::string_view text) {
         CHECK_OK(client.write(text, [size = text.size()](std::error_code error, std::size_t bytes) {
             CHECK_OK(error);

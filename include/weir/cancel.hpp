@@ -41,7 +41,7 @@ private:
 template <detail::startable A>
 class [[nodiscard]] with_cancellation : public detail::awaitable<with_cancellation<A>> {
 public:
-    with_cancellation(cancellation &scope, A inner) : relay_(scope), scope_(&scope), inner_(std::move(inner)) {}
+    with_cancellation(cancellation &scope, A &&inner) : relay_(scope), scope_(&scope), inner_(std::move(inner)) {}
     // To be moved before it is started only.
     with_cancellation(with_cancellation &&) = default;
 
@@ -78,7 +78,7 @@ private:
 template <detail::startable A>
 class [[nodiscard]] shield : public detail::awaitable<shield<A>> {
 public:
-    explicit shield(A inner) : inner_(std::move(inner)) {}
+    explicit shield(A &&inner) : inner_(std::move(inner)) {}
     bool start(detail::environment env, detail::receiver &to) { return inner_.start({nullptr, env.state}, to); }
     decltype(auto) take() { return inner_.take(); }
     bool threw() const noexcept { return detail::has_thrown(inner_); }

@@ -1,6 +1,6 @@
 // when_all(), when_any() and with_timeout() (C++20).
 //
-// They take tasks, operations, and each other, and live with all their state in the frame that awaits them. What one of
+// They take tasks, operations, and each other, as rvalues, and live with all their state in the frame that awaits them. What one of
 // them ends it also awaits: no operation and no task is left behind.
 #ifndef WEIR_COMBINE_HPP
 #define WEIR_COMBINE_HPP
@@ -223,8 +223,8 @@ private:
 // (std::monostate for void). When one throws the others are cancelled, and the first exception comes out when all have
 // ended.
 template <detail::startable... A>
-    requires(sizeof...(A) > 0)
-auto when_all(A... work)
+    requires(sizeof...(A) > 0 && (... && !std::is_reference_v<A>))
+auto when_all(A &&...work)
 {
     return detail::all_of<A...>(std::move(work)...);
 }
@@ -232,8 +232,8 @@ auto when_all(A... work)
 // `auto any = co_await when_any(x, y)`: starts all; when the first has ended, with a value, an error or an exception, the
 // others are cancelled, and it goes on when all have ended. See any_result.
 template <detail::startable... A>
-    requires(sizeof...(A) > 0)
-auto when_any(A... work)
+    requires(sizeof...(A) > 0 && (... && !std::is_reference_v<A>))
+auto when_any(A &&...work)
 {
     return detail::any_of<A...>(std::move(work)...);
 }
@@ -366,7 +366,8 @@ private:
 // did in spite of it (bytes that had moved, also all of them) is told as it happened. Otherwise it gives a
 // result<T> with what the work gave (for void a std::error_code), with errc::timed_out where the time was over first.
 template <detail::startable A, class Rep, class Period>
-auto with_timeout(A work, std::chrono::duration<Rep, Period> time)
+    requires(!std::is_reference_v<A>)
+auto with_timeout(A &&work, std::chrono::duration<Rep, Period> time)
 {
     return detail::timed_operation<A>(std::move(work), detail::to_ns(time));
 }

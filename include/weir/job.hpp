@@ -115,7 +115,10 @@ class [[nodiscard]] job_operation : public awaitable<job_operation<Function>> {
         outcome<value_type> result{};
         weir_job *handle = nullptr;
 
-        starter(weir_context *of, Function &&f) : context(of), function(std::move(f)) {}
+        template <class F>
+        starter(weir_context *of, F &&f) : context(of), function(std::forward<F>(f))
+        {
+        }
         // Before it is started only.
         starter(starter &&from) : context(from.context), function(std::move(from.function)) {}
         ~starter()
@@ -139,8 +142,8 @@ class [[nodiscard]] job_operation : public awaitable<job_operation<Function>> {
     };
 
 public:
-    job_operation(const context &of, Function &&f)
-        : inner_(state_of(of), nullptr, starter(of.get(), std::move(f)))
+    template <class F>
+    job_operation(const context &of, F &&f) : inner_(state_of(of), nullptr, starter(of.get(), std::forward<F>(f)))
     {
     }
 
@@ -161,10 +164,12 @@ private:
 // `co_await run_job(context, function)`: the function runs on a thread of the library's. Gives what it returns and throws
 // what it throws; std::system_error with errc::canceled if it was cancelled before it began. One that has begun is
 // not interrupted.
+// With gcc 12, name a lambda that captures more than plain data before the co_await expression: written inside one it is
+// destroyed twice (a fault of that compiler).
 template <class Function>
-auto run_job(const context &of, Function function)
+auto run_job(const context &of, Function &&function)
 {
-    return detail::job_operation<Function>(of, std::move(function));
+    return detail::job_operation<std::decay_t<Function>>(of, std::forward<Function>(function));
 }
 
 #endif

@@ -177,7 +177,10 @@ class [[nodiscard]] operation : public awaitable<operation<S, Start>>, private c
 public:
     using result_type = typename S::result_type;
 
-    operation(context_state *state, void *handle, Start start) : state_(state), handle_(handle), start_(std::move(start)) {}
+    operation(context_state *state, void *handle, Start &&start)
+        : state_(state), handle_(handle), start_(std::move(start))
+    {
+    }
     // To be moved before it is started only.
     operation(operation &&) = default;
 
@@ -199,8 +202,7 @@ public:
         // With 0 it may have ended, and gone, by now.
         if (code == 0)
             return true;
-        if (code < 0)
-            set_error(result_, code);
+        set_error(result_, code < 0 ? code : 0);
         return false;
     }
 

@@ -96,7 +96,7 @@ class [[nodiscard]] sequence {
             common *at = from_->common_;
             std::lock_guard<std::mutex> guard(at->lock);
             if (std::exchange(at->any, false))
-                return {{}, std::exchange(at->gathered, value_type{})};
+                return {make_error(0), std::exchange(at->gathered, value_type{})};
             return {make_error(at->end), {}};
         }
 
@@ -214,7 +214,7 @@ auto ticks(const timer &of, std::chrono::duration<Rep, Period> first, std::chron
         [raw = of.get()] { weir_timer_stop(raw, nullptr); });
 }
 
-// Turns of a hook: next() gives a result<std::size_t>.
+// Turns of a hook: next() gives a result<std::size_t>. A hook by itself does not keep run() going: see work_guard.
 inline auto turns(const hook &of)
 {
     return detail::make_sequence<detail::on_status, detail::gather_count>(
