@@ -178,16 +178,17 @@ constexpr int many(int steps) { return CHECK_SANITIZED ? steps / 20 + 1 : steps;
 
 inline std::atomic<long> allocations{0};
 
+// Not inlined: gcc would take the pair for a mistake.
 #define COUNT_ALLOCATIONS                                                                                              \
-    void *operator new(std::size_t size)                                                                               \
+    __attribute__((noinline)) void *operator new(std::size_t size)                                                     \
     {                                                                                                                  \
         ::check::allocations.fetch_add(1, std::memory_order_relaxed);                                                  \
         if (void *made = std::malloc(size > 0 ? size : 1))                                                             \
             return made;                                                                                               \
         throw std::bad_alloc();                                                                                        \
     }                                                                                                                  \
-    void operator delete(void *memory) noexcept { std::free(memory); }                                                 \
-    void operator delete(void *memory, std::size_t) noexcept { std::free(memory); }
+    __attribute__((noinline)) void operator delete(void *memory) noexcept { std::free(memory); }                       \
+    __attribute__((noinline)) void operator delete(void *memory, std::size_t) noexcept { std::free(memory); }
 
 // ---- helpers
 
