@@ -14,7 +14,7 @@ int main()
         weir::check(context.post([&](std::error_code error) { posted += !error; }));
         context.run();
 #if WEIR_HAS_COROUTINES
-        weir::spawn(context, [&]() -> weir::task<> { fired += !co_await weir::sleep_for(context, 1ms) ? 0 : 1; });
+        weir::spawn(context, [&]() -> weir::task<> { if (co_await weir::sleep_for(context, 1ms)) fired = -1; });
         context.restart();
         context.run();
 #endif
