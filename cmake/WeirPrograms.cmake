@@ -18,3 +18,18 @@ function(weir_add_program name source folder)
         C_STANDARD 11 C_STANDARD_REQUIRED ON C_EXTENSIONS OFF
         RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/${folder}")
 endfunction()
+
+# The same for one C++ source and a standard. An address sanitizer build checks for undefined behaviour too: in C++ there
+# is the header's code to be checked.
+function(weir_add_cpp_program name source folder standard)
+    add_executable(${name} "${source}")
+    target_link_libraries(${name} PRIVATE weir_program)
+    target_compile_options(${name} PRIVATE -Wpedantic -Wconversion -Wshadow)
+    if(WEIR_SANITIZE STREQUAL "address")
+        target_compile_options(${name} PRIVATE -fsanitize=undefined -fno-sanitize-recover=all)
+        target_link_options(${name} PRIVATE -fsanitize=undefined)
+    endif()
+    set_target_properties(${name} PROPERTIES
+        CXX_STANDARD ${standard} CXX_STANDARD_REQUIRED ON CXX_EXTENSIONS OFF
+        RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/${folder}")
+endfunction()

@@ -1,4 +1,4 @@
-# The tests that ctest runs: every case of every c-tests/test_*.c, and the scripted checks.
+# The tests that ctest runs: every case of every c-tests/test_*.c and cpp-tests/test_*.cpp, and the scripted checks.
 
 # A sanitizer slows the programs down; their own time limit of a case follows.
 set(_weir_limit ${WEIR_TEST_TIMEOUT})
@@ -21,27 +21,20 @@ string(CONCAT _weir_valgrind_skip "stress|million|thousand|[0-9]000|flood|starve
 find_program(WEIR_VALGRIND valgrind)
 mark_as_advanced(WEIR_VALGRIND)
 
-# One ctest for each case, found by running the program with --list after it was built.
-function(weir_add_test_program source)
-    get_filename_component(program "${source}" NAME_WE)
-    string(REGEX REPLACE "^test_" "" prefix "${program}")
-    weir_add_program(${program} "${source}" c-tests)
-    target_compile_definitions(${program} PRIVATE
-        WEIR_SYMBOLS_FILE="${PROJECT_SOURCE_DIR}/include/weir.symbols"
-        WEIR_HEADER_FILE="${PROJECT_SOURCE_DIR}/include/weir.h")
-    target_link_libraries(${program} PRIVATE ${CMAKE_DL_LIBS})
+# One ctest for each case of a test program, found by running it with --list after it was built.
+function(weir_add_cases program prefix folder label)
     # A change of the discovery lists the cases anew.
     set_property(TARGET ${program} APPEND PROPERTY
         LINK_DEPENDS "${PROJECT_SOURCE_DIR}/cmake/discover.cmake")
-    set(cases "${PROJECT_BINARY_DIR}/c-tests/${program}.cmake")
-    set(loader "${PROJECT_BINARY_DIR}/c-tests/${program}.load.cmake")
+    set(cases "${PROJECT_BINARY_DIR}/${folder}/${program}.cmake")
+    set(loader "${PROJECT_BINARY_DIR}/${folder}/${program}.load.cmake")
     set(valgrind "")
     if(WEIR_VALGRIND AND NOT WEIR_SANITIZE AND prefix IN_LIST _weir_valgrind_programs)
         set(valgrind "${WEIR_VALGRIND}")
     endif()
     add_custom_command(TARGET ${program} POST_BUILD
         COMMAND "${CMAKE_COMMAND}"
-            "-DPROGRAM=$<TARGET_FILE:${program}>" "-DPREFIX=${prefix}" "-DOUT=${cases}"
+            "-DPROGRAM=$<TARGET_FILE:${program}>" "-DPREFIX=${prefix}" "-DOUT=${cases}" "-DLABEL=${label}"
             "-DTIMEOUT=${_weir_limit}" "-DENVIRONMENT=${_weir_environment}"
             "-DVALGRIND=${valgrind}" "-DVALGRIND_SKIP=${_weir_valgrind_skip}"
             -P "${PROJECT_SOURCE_DIR}/cmake/discover.cmake"
@@ -53,10 +46,36 @@ function(weir_add_test_program source)
     set_property(DIRECTORY "${PROJECT_SOURCE_DIR}" APPEND PROPERTY TEST_INCLUDE_FILES "${loader}")
 endfunction()
 
+function(weir_add_test_program source)
+    get_filename_component(program "${source}" NAME_WE)
+    string(REGEX REPLACE "^test_" "" prefix "${program}")
+    weir_add_program(${program} "${source}" c-tests)
+    target_compile_definitions(${program} PRIVATE
+        WEIR_SYMBOLS_FILE="${PROJECT_SOURCE_DIR}/include/weir.symbols"
+        WEIR_HEADER_FILE="${PROJECT_SOURCE_DIR}/include/weir.h")
+    target_link_libraries(${program} PRIVATE ${CMAKE_DL_LIBS})
+    weir_add_cases(${program} ${prefix} c-tests c)
+endfunction()
+
 file(GLOB _weir_tests CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/c-tests/test_*.c")
 foreach(_source IN LISTS _weir_tests)
     weir_add_test_program("${_source}")
 endforeach()
+
+# Of the C++ tests those of coroutines need C++20; the others are built in C++17.
+if(CMAKE_CXX_COMPILER)
+    file(GLOB _weir_tests CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/cpp-tests/test_*.cpp")
+    foreach(_source IN LISTS _weir_tests)
+        get_filename_component(_name "${_source}" NAME_WE)
+        string(REGEX REPLACE "^test_" "" _name "${_name}")
+        set(_standard 20)
+        if(_name STREQUAL "callbacks")
+            set(_standard 17)
+        endif()
+        weir_add_cpp_program(cpp_test_${_name} "${_source}" cpp-tests ${_standard})
+        weir_add_cases(cpp_test_${_name} cpp_${_name} cpp-tests cpp)
+    endforeach()
+endif()
 
 # A script and its arguments as a test.
 function(weir_add_script name label timeout)
@@ -96,6 +115,13 @@ if(WEIR_TOP_LEVEL AND NOT WEIR_SANITIZE)
                 weir_add_script(example.${_name} example 180 "${WEIR_PYTHON}"
                     "${_weir_here}/examples/${_name}.py" "$<TARGET_FILE:${_name}>")
                 set_tests_properties(example.${_name} PROPERTIES ENVIRONMENT "PYTHONDONTWRITEBYTECODE=1")
+            endforeach()
+            foreach(_name IN ITEMS echo_callbacks echo_coroutines)
+                if(TARGET ${_name})
+                    weir_add_script(example.${_name} example 180 "${WEIR_PYTHON}"
+                        "${_weir_here}/examples/echo_cpp.py" "$<TARGET_FILE:${_name}>")
+                    set_tests_properties(example.${_name} PROPERTIES ENVIRONMENT "PYTHONDONTWRITEBYTECODE=1")
+                endif()
             endforeach()
         endif()
     else()

@@ -1,4 +1,4 @@
-# Writes the ctest definitions of one test program: cmake -DPROGRAM= -DPREFIX= -DOUT= -P discover.cmake
+# Writes the ctest definitions of one test program: cmake -DPROGRAM= -DPREFIX= -DLABEL= -DOUT= -P discover.cmake
 
 execute_process(COMMAND "${PROGRAM}" --list
     OUTPUT_VARIABLE listed ERROR_VARIABLE problem RESULT_VARIABLE result TIMEOUT 60)
@@ -14,7 +14,7 @@ set(text "")
 foreach(case IN LISTS cases)
     set(name "${PREFIX}.${case}")
     string(APPEND text "add_test([=[${name}]=] [=[${PROGRAM}]=] ${case})\n"
-        "set_tests_properties([=[${name}]=] PROPERTIES TIMEOUT ${TIMEOUT} LABELS [=[c;${PREFIX}]=]"
+        "set_tests_properties([=[${name}]=] PROPERTIES TIMEOUT ${TIMEOUT} LABELS [=[${LABEL};${PREFIX}]=]"
         " ENVIRONMENT [=[${ENVIRONMENT}]=])\n")
 endforeach()
 if(VALGRIND)
