@@ -14,7 +14,7 @@ static atomic_int op_count;
 static void *handles[512];
 static atomic_int handle_count;
 static atomic_long progress;
-static int injected_error; /* of the plan; 0 for none */
+int model_error;
 static _Thread_local bool starting;
 
 /* ---- failures */
@@ -60,7 +60,7 @@ static void check_code_of(int line, const char *text, int code, bool starts)
     if (code > 0)
         model_fail(line, text, "gave a positive code", code);
     if (code == -EINTR || code == -EINPROGRESS || code == -EALREADY || code == -EFAULT || code == -ENOSYS ||
-        (code == -EAGAIN && !(threads && injected_error != 0)))
+        (code == -EAGAIN && !(threads && model_error != 0)))
         model_fail(line, text, "gave a code that nobody may see", code);
     if (starts_with(weir_error_name(code), "UNKNOWN"))
         model_fail(line, text, "gave a number that is no code", code);
@@ -431,7 +431,7 @@ void model_run(const struct scenario *scenario, const struct fault_plan *plan, l
         failing_allocation = allocation;
         fails_for_ever = for_ever;
     }
-    injected_error = plan ? plan->error.error : allocation != 0 ? ENOMEM : 0;
+    model_error = plan ? plan->error.error : allocation != 0 ? ENOMEM : 0;
     int before = count_fds();
     fault_begin(plan);
     atomic_store(&allocator_counts, true);
@@ -452,7 +452,7 @@ void model_run(const struct scenario *scenario, const struct fault_plan *plan, l
 
     model_fault_over();
     model_report->unknown = fault_unknown();
-    injected_error = 0;
+    model_error = 0;
 
     if (!context && (code = make_context()) != 0)
         model_fail(__LINE__, "weir_context_create", "failed without a fault", code);

@@ -61,6 +61,7 @@ extern const struct scenario scenarios[];
 extern bool model_strict;
 extern const struct report *model_baseline; /* NULL in the run that makes it */
 extern struct report *model_report;
+extern int model_error; /* what the plan has calls fail with; 0 for nothing */
 extern weir_context *context; /* NULL where it could not be made */
 
 /* Runs one scenario in this process. `allocation` is the one that fails, from 1; 0 for none. */
