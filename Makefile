@@ -11,7 +11,7 @@ LOOM_MAX_PREEMPTIONS ?= 3
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test bench soak asan tsan valgrind loom lint install header clean help
+.PHONY: build demo test bench soak asan tsan valgrind loom proof-faults lint install header clean help
 
 help:
 	@echo "make            build the library, the tests and the examples in $(BUILD)/"
@@ -23,6 +23,7 @@ help:
 	@echo "make tsan       the C tests under the thread sanitizer (needs Rust nightly)"
 	@echo "make valgrind   a part of the C tests under valgrind"
 	@echo "make loom       the models of the lock-free parts"
+	@echo "make proof-faults   every system call and every allocation fails in turn, and the table"
 	@echo "make lint       rustfmt and clippy"
 	@echo "make header     write include/weir.h and include/weir.symbols anew"
 	@echo "make install    install to PREFIX (now $(PREFIX)); DESTDIR is honoured"
@@ -67,6 +68,10 @@ valgrind:
 
 loom:
 	scripts/loom $(LOOM_MAX_PREEMPTIONS)
+
+proof-faults:
+	@scripts/install-deps base
+	scripts/proof-faults --build $(BUILD) --jobs $(JOBS)
 
 lint:
 	cargo fmt --check

@@ -415,4 +415,21 @@ TEST(timeouts_and_data_race_in_two_threads)
     CHECK_OK(weir_context_destroy(context));
 }
 
+TEST(a_closed_stream_with_a_timeout_keeps_no_run_going)
+{
+    weir_context *context = new_context();
+    struct pair pair = new_pair(context, AF_UNIX);
+    struct counter counter = {0};
+    char byte;
+    CHECK_OK(weir_stream_set_timeout(pair.stream, WEIR_WAIT_READ, 1000 * CHECK_SECOND));
+    START(weir_stream_read(pair.stream, &byte, 1, io_done, &counter));
+    send_all(pair.peer, "x", 1);
+    CHECK_OK(weir_context_run(context, NULL));
+    CHECK_DONE(counter, 0, 1);
+    close_pair(&pair);
+    CHECK_OK(weir_context_restart(context));
+    CHECK_OK(weir_context_run(context, NULL));
+    CHECK_OK(weir_context_destroy(context));
+}
+
 TEST_MAIN()

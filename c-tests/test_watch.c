@@ -207,6 +207,24 @@ TEST(the_kinds_of_events_are_told_apart)
     CHECK_OK(weir_context_destroy(context));
 }
 
+/* Found by fault injection: what is left of the deadline kept a run going that had nothing to do. */
+TEST(a_closed_watch_with_a_deadline_keeps_no_run_going)
+{
+    weir_context *context = new_context();
+    int ends[2];
+    new_pipe(ends);
+    struct seen seen = {.fd = ends[0]};
+    weir_watch *watch = new_watch(context, ends[0]);
+    put(ends[1], 1);
+    START(weir_watch_start(watch, READ, 0, 1000 * CHECK_SECOND, saw, &seen));
+    CHECK_OK(weir_context_run(context, NULL));
+    CHECK_EQ(seen.calls, 1);
+    CHECK_OK(weir_watch_close(watch));
+    CHECK_OK(weir_context_restart(context));
+    CHECK_OK(weir_context_run(context, NULL));
+    CHECK_OK(weir_context_destroy(context));
+}
+
 TEST(deadlines_follow_the_context_s_clock)
 {
     weir_context *context = new_context_with(WEIR_CONTEXT_MANUAL_CLOCK, 0);

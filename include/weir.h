@@ -799,7 +799,8 @@ int weir_context_cancel_tag(weir_context *context, uint64_t tag, size_t *count);
  * epoll give -ESTALE there, and weir_context_destroy() touches nothing of the parent's.
  *
  * Errors: WEIR_EBADF, WEIR_EINVAL (`event`; WEIR_FORK_CHILD where no fork was), WEIR_EBUSY (WEIR_FORK_PREPARE: a callback
- * runs in another thread), and in the child -EMFILE, -ENFILE, WEIR_ENOMEM: then it may be tried again.
+ * runs in another thread), and in the child -EMFILE, -ENFILE, -ENOSPC (epoll watches), WEIR_ENOMEM: then it
+ * may be tried again.
  *
  * Thread: the one that forks; never blocks.
  */

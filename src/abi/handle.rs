@@ -368,21 +368,19 @@ pub unsafe extern "C" fn weir_handle_name(
     buffer: *mut c_char,
     size: usize,
 ) -> c_int {
-    let name = match service::name(any(handle)) {
-        Ok(name) => name.unwrap_or_default(),
-        Err(error) => return error.code(),
-    };
-    if buffer.is_null() || size == 0 {
-        return Errno::INVAL.code();
-    }
-    let bytes = name.as_bytes();
-    let length = bytes.len().min(size - 1);
-    // SAFETY: `size` bytes are writable, promised by the caller.
-    unsafe {
-        bytes.as_ptr().copy_to_nonoverlapping(buffer.cast(), length);
-        buffer.add(length).write(0);
-    }
-    0
+    let copied = service::read_name(any(handle), |name| {
+        if buffer.is_null() || size == 0 {
+            return Err(Errno::INVAL);
+        }
+        let length = name.len().min(size - 1);
+        // SAFETY: `size` bytes are writable, promised by the caller.
+        unsafe {
+            name.as_ptr().copy_to_nonoverlapping(buffer.cast(), length);
+            buffer.add(length).write(0);
+        }
+        Ok(())
+    });
+    code(copied.and_then(|copied| copied))
 }
 
 /// Tags a handle with a number of the user's, for weir_context_cancel_tag(). 0 is no tag.

@@ -1,7 +1,6 @@
 //! Numbers and reports.
 
 use super::handle::{code, context, weir_context};
-use crate::sched::completion::STALL_NAME;
 use crate::sched::frame::Caller;
 use crate::sched::stats::Stats;
 use crate::sched::sync::Ordering;
@@ -163,17 +162,13 @@ pub unsafe extern "C" fn weir_context_report(
         }
         let found = context.members.report(*context)?;
         for (at, line) in found.iter().take(capacity).enumerate() {
-            let mut told = weir_report_line {
+            let told = weir_report_line {
                 handle: super::handle::pointer(line.token),
                 type_name: report::type_name(line.token.kind()).unwrap_or(c"").as_ptr(),
                 age_ns: line.age,
                 pending: line.pending,
-                name: [0; STALL_NAME],
+                name: line.name.map(|byte| byte.cast_signed() as c_char),
             };
-            let name = line.name.as_ref().map_or(&[][..], |name| name.as_bytes());
-            for (to, from) in told.name.iter_mut().take(STALL_NAME - 1).zip(name) {
-                *to = from.cast_signed() as c_char;
-            }
             // SAFETY: promised by the caller; there is room for `capacity` lines.
             unsafe { lines.add(at).write(told) };
         }

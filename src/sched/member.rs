@@ -10,8 +10,9 @@ use super::table::Token;
 use crate::sys::clock;
 use crate::sys::errno::Errno;
 use std::cell::Cell;
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map::DefaultHasher};
 use std::ffi::CString;
+use std::hash::BuildHasherDefault;
 use std::ptr::{self, NonNull};
 
 /// See [`Class::report`].
@@ -88,6 +89,13 @@ struct Label {
     name: Option<CString>,
 }
 
+/// Hashed with fixed keys: nobody chooses the addresses, and random ones come from the kernel, or from a file
+/// that would stay open.
+type Labels = HashMap<usize, Label, BuildHasherDefault<DefaultHasher>>;
+
+/// Room for a name in a report, its NUL included; a longer one is cut short.
+pub const NAME_ROOM: usize = 64;
+
 /// A member's key in the map of labels.
 fn key(member: &Member) -> usize {
     ptr::from_ref(member).expose_provenance()
@@ -97,8 +105,8 @@ fn key(member: &Member) -> usize {
 pub struct Line {
     /// The handle.
     pub token: Token,
-    /// Its name, if it was given one.
-    pub name: Option<CString>,
+    /// Its name, with a NUL behind it; empty where it was given none.
+    pub name: [u8; NAME_ROOM],
     /// Nanoseconds since it was made.
     pub age: i64,
     /// Operations pending on it.
@@ -114,11 +122,28 @@ struct List {
     head: *const Member,
     open: bool,
     /// Of the few that have one.
-    labels: Option<HashMap<usize, Label>>,
+    labels: Option<Labels>,
 }
 
 // SAFETY: the pointers are to type-stable objects and used under the lock.
 unsafe impl Send for List {}
+
+impl List {
+    fn name(&self, member: &Member) -> &[u8] {
+        let label = self.labels.as_ref().and_then(|labels| labels.get(&key(member)));
+        let name = label.and_then(|label| label.name.as_ref());
+        name.map_or(&[][..], |name| name.as_bytes())
+    }
+
+    fn copy_name(&self, member: &Member, to: &mut [u8]) {
+        let Some(room) = to.len().checked_sub(1) else { return };
+        let name = self.name(member);
+        let length = name.len().min(room);
+        for (to, from) in to.iter_mut().zip(name.iter().take(length).chain(std::iter::once(&0))) {
+            *to = *from;
+        }
+    }
+}
 
 impl Members {
     /// A list that takes no members yet.
@@ -171,7 +196,7 @@ impl Members {
     /// Changes what is said of a member. Called under the object's lock, so that it is one.
     fn label(&self, member: &Member, change: impl FnOnce(&mut Label)) -> Result<(), Errno> {
         let mut list = self.list.lock();
-        let labels = list.labels.get_or_insert_with(HashMap::new);
+        let labels = list.labels.get_or_insert_default();
         labels.try_reserve(1).map_err(|_| Errno::NOMEM)?;
         change(labels.entry(key(member)).or_default());
         Ok(())
@@ -192,21 +217,12 @@ impl Members {
 
     /// Copies the name of a member, cut short where it does not fit, with a 0 behind it.
     pub fn copy_name(&self, member: &Member, to: &mut [u8]) {
-        let list = self.list.lock();
-        let label = list.labels.as_ref().and_then(|labels| labels.get(&key(member)));
-        let name = label.and_then(|label| label.name.as_ref());
-        let name = name.map_or(&[][..], |name| name.as_bytes());
-        let Some(room) = to.len().checked_sub(1) else { return };
-        let length = name.len().min(room);
-        for (to, from) in to.iter_mut().zip(name.iter().take(length).chain(std::iter::once(&0))) {
-            *to = *from;
-        }
+        self.list.lock().copy_name(member, to);
     }
 
-    /// The name of a member.
-    pub fn name(&self, member: &Member) -> Option<CString> {
-        let list = self.list.lock();
-        list.labels.as_ref()?.get(&key(member))?.name.clone()
+    /// Has the name of a member read, under the list's lock; an empty one where it has none.
+    pub fn read_name<T>(&self, member: &Member, read: impl FnOnce(&[u8]) -> T) -> T {
+        read(self.list.lock().name(member))
     }
 
     /// The tag of a member; 0 where it has none.
@@ -240,9 +256,8 @@ impl Members {
             let mut at = list.head;
             // SAFETY: members are type-stable, and the lock guards their links.
             while let Some(member) = unsafe { at.as_ref() } {
-                let address = key(member);
-                let label = list.labels.as_ref().and_then(|labels| labels.get(&address));
-                let name = label.and_then(|label| label.name.clone());
+                let mut name = [0; NAME_ROOM];
+                list.copy_name(member, &mut name);
                 found.try_reserve(1).map_err(|_| Errno::NOMEM)?;
                 found.push((NonNull::from(member), now - member.born.get(), name));
                 at = member.next.get();

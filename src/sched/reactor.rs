@@ -66,7 +66,7 @@ unsafe impl Sync for Reactor {}
 impl Reactor {
     /// Opens the three fds.
     pub fn new(max_events: usize) -> Result<Self, Errno> {
-        fork::watch();
+        fork::watch()?;
         let epoll = Epoll::new()?;
         let interrupter = EventFd::new()?;
         let timer = TimerFd::new()?;

@@ -571,7 +571,9 @@ impl Scheduler {
         if !self.reactor().is_parents() {
             return Err(Errno::INVAL);
         }
+        // Up to here the context is the parent's, and this may be tried again.
         let reactor = Reactor::new(self.options().max_events as usize)?;
+        super::source::renew(self, &reactor)?;
         let reaps = caller.frames_of(self).filter(|frame| frame.sink().is_some()).count();
         self.run_queue.renew(caller.frames_of(self).count(), reaps)?;
         // SAFETY: this is the only thread of the process, and nothing below it on the stack uses the reactor:
@@ -582,7 +584,6 @@ impl Scheduler {
         self.pins.store(usize::from(!self.runs_here(caller)), Ordering::SeqCst);
         self.timers.renew();
         self.members.renew(self);
-        super::source::renew(self);
         Ok(())
     }
 

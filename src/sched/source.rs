@@ -5,7 +5,7 @@
 #![allow(unsafe_code, reason = "the table entry")]
 
 use super::op::OpQueue;
-use super::reactor::source_data;
+use super::reactor::{Reactor, source_data};
 use super::scheduler::Scheduler;
 use super::sync::Mutex;
 use super::table::{Entry, Head, Table};
@@ -160,17 +160,22 @@ fn address(sched: &Scheduler) -> usize {
     std::ptr::from_ref(sched).addr()
 }
 
-/// Registers every source of a context with its epoll set, which is new. An fd that is not what it was
-/// gives no events.
-pub fn renew(sched: &Scheduler) {
+/// Registers every source of a context with `reactor`, which is new. An fd that is not what it was gives no
+/// events; ENOSPC and ENOMEM, where the fd is as good as ever and would not be heard of.
+pub fn renew(sched: &Scheduler, reactor: &Reactor) -> Result<(), Errno> {
     for index in 0.. {
-        let Some(source) = SOURCES.by_index(index) else { return };
+        let Some(source) = SOURCES.by_index(index) else { break };
         let state = source.state.lock();
         let (of, fd, events) = state.registered;
-        if of == address(sched) {
-            let _ = sched.reactor().add(fd, events, source_data(index, state.epoch));
+        if of != address(sched) {
+            continue;
+        }
+        let added = reactor.add(fd, events, source_data(index, state.epoch));
+        if let Err(error @ (Errno::NOSPC | Errno::NOMEM)) = added {
+            return Err(error);
         }
     }
+    Ok(())
 }
 
 /// The source at an index in an event.

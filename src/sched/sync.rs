@@ -15,10 +15,85 @@ pub use modelled::*;
 
 #[cfg(not(loom))]
 mod native {
-    pub use parking_lot::{Condvar, Mutex, MutexGuard, WaitTimeoutResult};
+    use crate::sys::memory;
+    pub use parking_lot::{MutexGuard, WaitTimeoutResult};
+    use std::time::Instant;
+
     pub use std::sync::atomic::{
         AtomicBool, AtomicI64, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
     };
+
+    /// parking_lot's mutex. A thread that has to sleep makes room in a table of its, which nobody could be
+    /// told of if there were none: see [`memory::Needed`].
+    #[derive(Debug, Default)]
+    pub struct Mutex<T>(parking_lot::Mutex<T>);
+
+    impl<T> Mutex<T> {
+        /// An unlocked mutex.
+        pub const fn new(value: T) -> Self {
+            Mutex(parking_lot::Mutex::new(value))
+        }
+
+        /// Waits for the lock.
+        #[inline]
+        pub fn lock(&self) -> MutexGuard<'_, T> {
+            match self.0.try_lock() {
+                Some(guard) => guard,
+                None => self.wait(),
+            }
+        }
+
+        #[cold]
+        fn wait(&self) -> MutexGuard<'_, T> {
+            let _needed = memory::Needed::new();
+            self.0.lock()
+        }
+
+        /// Takes the lock if it is free.
+        #[inline]
+        pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+            self.0.try_lock()
+        }
+    }
+
+    /// parking_lot's condition variable; as with [`Mutex`].
+    #[derive(Debug, Default)]
+    pub struct Condvar(parking_lot::Condvar);
+
+    impl Condvar {
+        /// A condition variable that nobody waits on.
+        pub const fn new() -> Self {
+            Condvar(parking_lot::Condvar::new())
+        }
+
+        /// Unlocks, waits to be notified, locks again.
+        pub fn wait<T>(&self, guard: &mut MutexGuard<'_, T>) {
+            let _needed = memory::Needed::new();
+            self.0.wait(guard);
+        }
+
+        /// As [`Condvar::wait`], until a deadline.
+        pub fn wait_until<T>(
+            &self,
+            guard: &mut MutexGuard<'_, T>,
+            deadline: Instant,
+        ) -> WaitTimeoutResult {
+            let _needed = memory::Needed::new();
+            self.0.wait_until(guard, deadline)
+        }
+
+        /// Wakes one waiter.
+        #[inline]
+        pub fn notify_one(&self) {
+            self.0.notify_one();
+        }
+
+        /// Wakes all waiters.
+        #[inline]
+        pub fn notify_all(&self) {
+            self.0.notify_all();
+        }
+    }
 
     /// Tells the processor that this is a short busy wait.
     #[inline]

@@ -8,7 +8,7 @@
 //! wakes the reactor in time: one system call instead of an interrupt and a second turn.
 #![allow(unsafe_code, reason = "intrusive timers between type-stable objects")]
 
-use super::call::cancel_call;
+use super::call::{cancel_call, free_call};
 use super::completion::{Callback, Delivery, OP_TIMER, StatusFn, deliver, hold_back};
 use super::frame::{Caller, Frame, Subject};
 use super::member::{Class, Member};
@@ -598,6 +598,15 @@ impl Locked {
 
     /// Ends the timer. The slot is reused when nothing of it is queued any more.
     pub fn close(mut self, caller: &Caller) {
+        // The wait of an internal timer is not counted as work: queued by itself it would keep a run that
+        // has nothing else to do from seeing so.
+        while self.body().owner != 0
+            && let Some(wait) = self.body().waits.pop()
+        {
+            // SAFETY: internal waits are calls, and this one was popped under the lock.
+            unsafe { free_call(caller, wait) };
+            self.dequeue_if_idle();
+        }
         self.cancel_waits(caller, usize::MAX);
         self.stop(caller);
         TIMERS.kill(self.timer);

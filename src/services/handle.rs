@@ -127,9 +127,9 @@ pub fn set_name(token: Token, name: Option<CString>) -> Result<(), Errno> {
     with(token, |held| held.sched.members.set_name(held.member, name))
 }
 
-/// The name of a handle.
-pub fn name(token: Token) -> Result<Option<CString>, Errno> {
-    with(token, |held| Ok(held.sched.members.name(held.member)))
+/// Has the name of a handle read; `read` runs under locks.
+pub fn read_name<T>(token: Token, read: impl FnOnce(&[u8]) -> T) -> Result<T, Errno> {
+    with(token, |held| Ok(held.sched.members.read_name(held.member, read)))
 }
 
 /// Tags a handle.

@@ -333,7 +333,7 @@ mod tests {
         // SAFETY: a handler is installed.
         assert_eq!(unsafe { libc::raise(signo) }, 0);
         assert_eq!(reap(), None);
-        crate::sched::source::renew(sched);
+        crate::sched::source::renew(sched, sched.reactor()).unwrap();
         rouse();
         assert_eq!(reap(), Some(value(signo)));
         wait(&caller, set, None, std::ptr::null_mut()).unwrap();

@@ -1,7 +1,7 @@
 //! From a file to a socket within the kernel.
 #![allow(unsafe_code, reason = "calls libc")]
 
-use super::errno::{Errno, retry_bytes};
+use super::errno::{Errno, retry, retry_bytes};
 use libc::{c_int, off64_t, sigset_t, timespec};
 use std::mem;
 use std::os::fd::RawFd;
@@ -36,7 +36,9 @@ fn without_sigpipe(send: impl FnOnce() -> Result<usize, Errno>) -> Result<usize,
     if sent == Err(Errno::PIPE) && !foreign {
         let at_once = timespec { tv_sec: 0, tv_nsec: 0 };
         // SAFETY: as above. The thread's own signals are taken before those of the process.
-        unsafe { libc::sigtimedwait(&raw const pipe, ptr::null_mut(), &raw const at_once) };
+        let _ = retry(|| unsafe {
+            libc::sigtimedwait(&raw const pipe, ptr::null_mut(), &raw const at_once)
+        });
     }
     if was_blocked != 1 {
         // SAFETY: as above.
