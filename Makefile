@@ -11,7 +11,7 @@ LOOM_MAX_PREEMPTIONS ?= 3
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test bench soak asan tsan valgrind loom proof-faults lint install header clean help
+.PHONY: build demo test bench soak asan tsan valgrind loom mutants proof-faults lint install header clean help
 
 help:
 	@echo "make            build the library, the tests and the examples in $(BUILD)/"
@@ -23,6 +23,7 @@ help:
 	@echo "make tsan       the C tests under the thread sanitizer (needs Rust nightly)"
 	@echo "make valgrind   a part of the C tests under valgrind"
 	@echo "make loom       the models of the lock-free parts"
+	@echo "make mutants    take each protection of docs/hazards.md out and see its proof fail (MUTANTS=h04 for some)"
 	@echo "make proof-faults   every system call and every allocation fails in turn, and the table"
 	@echo "make lint       rustfmt and clippy"
 	@echo "make header     write include/weir.h and include/weir.symbols anew"
@@ -68,6 +69,10 @@ valgrind:
 
 loom:
 	scripts/loom $(LOOM_MAX_PREEMPTIONS)
+
+mutants:
+	@scripts/install-deps base test
+	scripts/mutants $(MUTANTS)
 
 proof-faults:
 	@scripts/install-deps base

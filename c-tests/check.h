@@ -317,6 +317,15 @@ static inline weir_context *new_context_with(uint32_t flags, uint32_t thread_hin
     return context;
 }
 
+/* Turns of the reactor so far: one that is kept awake for nothing makes thousands in a moment, on a busy machine too,
+ * where the processor's time tells little. */
+static inline uint64_t turns_of(weir_context *context)
+{
+    weir_stats stats = {.struct_size = sizeof stats};
+    CHECK_OK(weir_context_stats(context, &stats));
+    return stats.turns;
+}
+
 static inline weir_timer *new_timer(weir_context *context)
 {
     weir_timer *timer = NULL;

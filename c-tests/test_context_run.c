@@ -1,6 +1,8 @@
 /* The run functions: what they run, what they return, when they end. */
 #include "check.h"
 
+#include <sched.h>
+
 #include <fcntl.h>
 #include <sys/socket.h>
 
@@ -880,6 +882,37 @@ TEST(h13_hint_1_with_posts_from_three_threads)
 TEST(h13_hint_1_with_two_threads_in_run)
 {
     hint_with_threads(1, 2);
+}
+
+/* The first thread is alone inside and busy, so that the queue is as good as its own, when the second comes. */
+enum { HINT_CHAINS = 8, HINT_LINKS = 20000 };
+static weir_context *hint_context;
+
+static void next_link(int status, void *user)
+{
+    count_call(status, &hinted);
+    intptr_t left = (intptr_t)user;
+    if (left > 1)
+        CHECK_OK(weir_context_post(hint_context, next_link, (void *)(left - 1)));
+}
+
+TEST(h13_hint_1_with_a_thread_that_comes_later)
+{
+    int links = (int)many(HINT_LINKS);
+    for (int round = 0; round < 5; round++) {
+        hint_context = new_context_with(0, 1);
+        atomic_store(&hinted.calls, 0);
+        for (int i = 0; i < HINT_CHAINS; i++)
+            CHECK_OK(weir_context_post(hint_context, next_link, (void *)(intptr_t)links));
+        pthread_t first = start_thread(run_thread, hint_context);
+        while (atomic_load(&hinted.calls) < links / 4)
+            sched_yield();
+        pthread_t second = start_thread(run_thread, hint_context);
+        join_thread(first);
+        join_thread(second);
+        CHECK_EQ(atomic_load(&hinted.calls), HINT_CHAINS * links);
+        CHECK_OK(weir_context_destroy(hint_context));
+    }
 }
 
 TEST(h13_hint_1000_with_one_thread_in_run)

@@ -288,6 +288,45 @@ TEST(batches_move_many_messages)
     }
 }
 
+static struct {
+    weir_context *context;
+    struct counter sent;
+    int rounds;
+} sending;
+
+static void run_between(int status, void *user)
+{
+    if (status == WEIR_ECANCELED || sending.sent.calls > 0)
+        return;
+    sending.rounds++;
+    CHECK_OK(weir_context_post(sending.context, run_between, user));
+}
+
+TEST(h34_a_large_batch_lets_others_run_in_between)
+{
+    enum { LARGE = 8 * 1024 };
+    static weir_datagram_message out[LARGE];
+    static char byte = 'x';
+    sending.context = new_context();
+    struct where at[2];
+    weir_datagram *one = bound(sending.context, AF_INET, "one", &at[0]);
+    /* UDP: the receiver takes what it has room for, and the sender never waits. */
+    bound(sending.context, AF_INET, "two", &at[1]);
+    for (int i = 0; i < LARGE; i++) {
+        out[i].data = &byte;
+        out[i].length = 1;
+        out[i].address = &at[1].address;
+        out[i].address_length = at[1].length;
+    }
+    START(weir_datagram_send_batch(one, out, LARGE, io_done, &sending.sent));
+    CHECK_OK(weir_context_post(sending.context, run_between, NULL));
+    RUN_CALLS(sending.context, sending.sent, 1);
+    CHECK_DONE(sending.sent, 0, LARGE);
+    /* The share of a turn is 1024, and the first is taken when the batch begins. */
+    CHECK(sending.rounds >= 6);
+    CHECK_OK(weir_context_destroy(sending.context));
+}
+
 TEST(a_batch_ends_at_the_first_that_fails_and_counts_the_others)
 {
     weir_context *context = new_context();

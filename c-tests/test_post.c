@@ -868,4 +868,24 @@ TEST(a_stop_amid_many_posts_from_inside_loses_none)
     stop_amid_many(true);
 }
 
+/* The eventfd is never read: an edge that was taken must leave nothing behind. */
+TEST(h46_an_eventfd_that_was_written_does_not_keep_the_reactor_awake)
+{
+    weir_context *context = new_context();
+    weir_stats before = {.struct_size = sizeof before}, after = before;
+    struct counter counter = {0};
+    int fd = -1;
+    CHECK_OK(weir_context_work_begin(context));
+    CHECK_OK(weir_context_fd(context, &fd)); /* so that there is somebody to wake */
+    CHECK_OK(weir_context_post(context, count_call, &counter));
+    CHECK_OK(weir_context_run_for(context, 10 * CHECK_MS, NULL));
+    CHECK_EQ(counter.calls, 1);
+    CHECK_OK(weir_context_stats(context, &before));
+    CHECK_EQ(before.interrupts, 1);
+    CHECK_OK(weir_context_run_for(context, 50 * CHECK_MS, NULL));
+    CHECK_OK(weir_context_stats(context, &after));
+    CHECK(after.turns - before.turns <= 5);
+    CHECK_OK(weir_context_destroy(context));
+}
+
 TEST_MAIN()

@@ -453,4 +453,79 @@ TEST(stale_handles_stay_dead)
     CHECK_OK(weir_context_destroy(context));
 }
 
+/* ---- H09: the slot of a closed handle is not used again too early */
+
+TEST(h09_a_slot_waits_for_its_last_completion)
+{
+    weir_context *context = new_context();
+    for (int i = 0; i < 20; i++) {
+        struct pair pair = new_pair(context, AF_UNIX), next;
+        struct operation first, second;
+        START(begin(READ, pair.stream, &first));
+        CHECK_OK(weir_stream_close(pair.stream));
+        /* The end of the first read is still to be delivered. */
+        next = new_pair(context, AF_UNIX);
+        START(begin(READ, next.stream, &second));
+        RUN_CALLS(context, first.counter, 1);
+        settle(context);
+        CHECK_DONE(first.counter, WEIR_ECANCELED, 0);
+        CHECK_EQ(first.counter.calls, 1);
+        CHECK_EQ(second.counter.calls, 0);
+        send_all(next.peer, "12345678", 8);
+        RUN_CALLS(context, second.counter, 1);
+        CHECK_DONE(second.counter, 0, 8);
+        close(pair.peer);
+        close_pair(&next);
+    }
+    CHECK_OK(weir_context_destroy(context));
+}
+
+/* A callback on one thread has queued the stream, and does not return; meanwhile another thread closes it and
+ * delivers its end. Until the callback returns the slot is queued to run in this context, and of no use to others. */
+static struct {
+    weir_context *context;
+    struct pair pair;
+    atomic_bool is_queued, go_on;
+} busy;
+
+static void queue_and_stay(int status, void *user)
+{
+    (void)user;
+    CHECK_OK(status);
+    CHECK_OK(weir_stream_shutdown(busy.pair.stream, WEIR_SHUTDOWN_WRITE)); /* has what is pending tried again */
+    atomic_store(&busy.is_queued, true);
+    WAIT_FOR(atomic_load(&busy.go_on));
+}
+
+static void *run_busy(void *user)
+{
+    CHECK_OK(weir_context_run(user, NULL));
+    return NULL;
+}
+
+TEST(h09_a_slot_is_not_used_again_while_it_is_queued)
+{
+    weir_context *other = new_context();
+    struct operation first, second;
+    busy.context = new_context_with(0, 2);
+    busy.pair = new_pair(busy.context, AF_UNIX);
+    START(begin(READ, busy.pair.stream, &first));
+    CHECK_OK(weir_context_post(busy.context, queue_and_stay, NULL));
+    pthread_t thread = start_thread(run_busy, busy.context);
+    WAIT_FOR(atomic_load(&busy.is_queued));
+    CHECK_OK(weir_stream_close(busy.pair.stream));
+    RUN_CALLS(busy.context, first.counter, 1);
+    CHECK_DONE(first.counter, WEIR_ECANCELED, 0);
+    struct pair next = new_pair(other, AF_UNIX);
+    START(begin(READ, next.stream, &second));
+    settle(other);
+    send_all(next.peer, "12345678", 8);
+    RUN_CALLS(other, second.counter, 1);
+    CHECK_DONE(second.counter, 0, 8);
+    atomic_store(&busy.go_on, true);
+    join_thread(thread);
+    CHECK_OK(weir_context_destroy(busy.context));
+    CHECK_OK(weir_context_destroy(other));
+}
+
 TEST_MAIN()

@@ -278,6 +278,26 @@ TEST(h20_connect_to_a_full_backlog_does_not_succeed_early)
     CHECK_OK(weir_context_destroy(context));
 }
 
+/* A read would take the error of the connect out of the socket. */
+TEST(h21_nothing_reads_while_a_connect_is_pending)
+{
+    weir_context *context = new_context_with(WEIR_CONTEXT_MEASURE, 0);
+    weir_stats stats = {.struct_size = sizeof stats};
+    struct full full;
+    struct counter connecting = {0};
+    struct operation reading;
+    weir_stream *stream = new_stream(context);
+    make_full(&full);
+    START(weir_stream_connect(stream, AT(&full.where), done, &connecting));
+    START(begin(READ, stream, &reading));
+    settle(context);
+    CHECK_EQ(connecting.calls + reading.counter.calls, 0);
+    CHECK_OK(weir_context_stats(context, &stats));
+    CHECK_EQ(stats.reads, 0);
+    end_full(&full);
+    CHECK_OK(weir_context_destroy(context));
+}
+
 TEST(h20_connect_completes_when_the_backlog_drains)
 {
     weir_context *context = new_context();

@@ -130,6 +130,40 @@ TEST(h32_an_old_connection_does_not_complete_a_new_operation)
     CHECK_OK(weir_context_destroy(context));
 }
 
+/* A child may hold a copy of the fd: what is closed here must not be in the epoll set any more, or each event of
+ * it wakes the reactor for nothing. */
+TEST(h32_a_copy_of_a_closed_socket_wakes_nobody)
+{
+    weir_context *context = new_context();
+    CHECK_OK(weir_context_work_begin(context));
+    for (int releasing = 0; releasing < 2; releasing++) {
+        struct pair pair = new_pair(context, AF_UNIX);
+        struct operation operation;
+        weir_stats before = {.struct_size = sizeof before}, after = before;
+        int copy = dup(pair.fd), fd = -1;
+        CHECK(copy >= 0);
+        START(begin(READ_SOME, pair.stream, &operation));
+        settle(context);
+        if (releasing) {
+            CHECK_OK(weir_stream_release(pair.stream, &fd));
+            close(fd);
+        }
+        CHECK_OK(weir_stream_close(pair.stream));
+        RUN_CALLS(context, operation.counter, 1);
+        settle(context);
+        CHECK_OK(weir_context_stats(context, &before));
+        send_all(pair.peer, "x", 1);
+        await_events(copy, POLLIN);
+        settle(context);
+        CHECK_OK(weir_context_stats(context, &after));
+        CHECK(after.turns > before.turns);
+        CHECK_EQ(after.events, before.events);
+        close(copy);
+        close(pair.peer);
+    }
+    CHECK_OK(weir_context_destroy(context));
+}
+
 /* H11: readiness of the fd before does not reach the fd that comes after it. */
 TEST(h11_readiness_of_the_fd_before_is_forgotten)
 {

@@ -463,4 +463,77 @@ TEST(h34_a_large_read_lets_others_run_in_between)
     CHECK_OK(weir_context_destroy(context));
 }
 
+/* ---- H16: more threads in run do not make one connection dearer */
+
+enum { BALL_ROUNDS = 3000 };
+struct game {
+    weir_context *context;
+    weir_stream *ends[2];
+    char bytes[2];
+    int left;
+};
+struct player {
+    struct game *game;
+    int self;
+};
+
+static void ball_sent(int status, size_t bytes, void *user)
+{
+    (void)bytes;
+    (void)user;
+    CHECK(status == 0 || status == WEIR_ECANCELED);
+}
+
+static void ball_back(int status, size_t bytes, void *user)
+{
+    struct player *player = user;
+    struct game *game = player->game;
+    weir_stream *stream = game->ends[player->self];
+    (void)bytes;
+    if (status == WEIR_ECANCELED)
+        return;
+    CHECK_OK(status);
+    if (player->self == 0 && --game->left == 0) {
+        CHECK_OK(weir_context_stop(game->context));
+        return;
+    }
+    CHECK_OK(weir_stream_send(stream, "x", 1, ball_sent, NULL));
+    CHECK_OK(weir_stream_read_some(stream, &game->bytes[player->self], 1, ball_back, player));
+}
+
+static void *play(void *user)
+{
+    CHECK_OK(weir_context_run(user, NULL));
+    return NULL;
+}
+
+TEST(h16_more_threads_make_one_connection_no_dearer)
+{
+    for (int threads = 1; threads <= 4; threads++) {
+        struct game game = {.context = new_context_with(0, (uint32_t)threads), .left = (int)many(BALL_ROUNDS)};
+        struct player players[2] = {{&game, 0}, {&game, 1}};
+        weir_stats before = {.struct_size = sizeof before}, after = before;
+        pthread_t run[4];
+        uint64_t rounds = (uint64_t)game.left;
+        CHECK_OK(weir_stream_pair(game.context, &game.ends[0], &game.ends[1]));
+        for (int i = 0; i < 2; i++)
+            CHECK_OK(weir_stream_read_some(game.ends[i], &game.bytes[i], 1, ball_back, &players[i]));
+        CHECK_OK(weir_stream_send(game.ends[0], "x", 1, ball_sent, NULL));
+        CHECK_OK(weir_context_stats(game.context, &before));
+        for (int i = 0; i < threads; i++)
+            run[i] = start_thread(play, game.context);
+        for (int i = 0; i < threads; i++)
+            join_thread(run[i]);
+        CHECK_OK(weir_context_stats(game.context, &after));
+        /* Four callbacks a round, whatever the number of threads: no turn that finds nothing, at most one thread
+         * woken for each callback, and the reactor hardly ever interrupted. */
+        uint64_t callbacks = after.callbacks - before.callbacks;
+        CHECK(callbacks >= 4 * rounds - 8 && callbacks <= 4 * rounds + 8);
+        CHECK(after.turns - before.turns <= 3 * rounds);
+        CHECK(after.wakeups - before.wakeups <= callbacks + 8);
+        CHECK(after.interrupts - before.interrupts <= rounds / 2);
+        CHECK_OK(weir_context_destroy(game.context));
+    }
+}
+
 TEST_MAIN()

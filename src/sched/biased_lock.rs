@@ -91,7 +91,7 @@ impl<T> BiasedLock<T> {
         if ptr::eq(self.owner.load(Ordering::Relaxed), bias) {
             bias.busy.store(true, Ordering::Relaxed);
             light_fence();
-            if cfg!(weir_mutant_bias) || ptr::eq(self.owner.load(Ordering::Relaxed), bias) {
+            if ptr::eq(self.owner.load(Ordering::Relaxed), bias) {
                 return Guard { lock: self, bias: Some(bias), mutex: None, end_bias: false };
             }
             bias.busy.store(false, Ordering::Release);

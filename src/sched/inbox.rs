@@ -143,9 +143,6 @@ impl Inbox {
     /// True when nothing is posted. By the lock, see [`Inbox::push`].
     #[inline]
     pub fn is_empty(&self) -> bool {
-        if cfg!(weir_mutant_h02_relaxed) {
-            return !self.used.load(Ordering::Relaxed);
-        }
         self.posted.lock().queue.is_empty()
     }
 

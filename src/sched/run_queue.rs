@@ -472,9 +472,7 @@ impl RunQueue {
             shared.ran_dry |= !shared.stopped;
             self.stop_locked(shared, interrupt);
         } else {
-            if !cfg!(weir_mutant_nested) {
-                shared.wakeup.signal_all(self.condvar());
-            }
+            shared.wakeup.signal_all(self.condvar());
             self.wake_reactor(shared, interrupt);
         }
     }
@@ -550,9 +548,7 @@ impl RunQueue {
         shared.inside -= 1;
         self.drain(&shared);
         let waiters = shared.wakeup.has_waiters() && !shared.queue.is_empty();
-        if cfg!(weir_mutant_h05) {
-            // The role is put back, and nobody hears of it.
-        } else if waiters || self.has_handlers(&shared) {
+        if waiters || self.has_handlers(&shared) {
             self.wake_one(&mut shared, interrupt);
         } else if !shared.deferred.is_empty() {
             self.wake_reactor(&mut shared, interrupt);
@@ -665,8 +661,7 @@ impl RunQueue {
                     let item = Item::take(&shared.queue, op);
                     // Cascade: who takes one wakes the next while there is more.
                     let more = !shared.queue.is_empty();
-                    let assisted =
-                        !more || (!cfg!(weir_mutant_cascade) && self.wake_one(shared, &interrupt));
+                    let assisted = !more || self.wake_one(shared, &interrupt);
                     return Step::Run(item, assisted);
                 }
                 // Another thread has the reactor's role.
@@ -752,14 +747,14 @@ impl RunQueue {
         let mut block = !more && !stay.expired() && !shared.hooks.has(When::Idle);
         if block {
             self.sleepers.fetch_add(1, Ordering::SeqCst);
-            if !cfg!(weir_mutant_h02_late) && !self.inbox.is_empty() {
+            if !self.inbox.is_empty() {
                 self.sleepers.fetch_sub(1, Ordering::SeqCst);
                 self.drain(shared);
                 block = false;
             }
         }
         shared.role = if block { Role::Blocking } else { Role::Turning };
-        shared.interrupted &= cfg!(weir_mutant_h02_clear);
+        shared.interrupted = false;
         shared.deferred_released = false;
         shared.prepared = false;
         shared.pace.visit();
@@ -813,7 +808,7 @@ impl RunQueue {
             self.sleepers.fetch_sub(1, Ordering::SeqCst);
         }
         shared.role = Role::Queued;
-        shared.interrupted &= cfg!(weir_mutant_h02_clear);
+        shared.interrupted = false;
         shared.queue.append(ready);
         shared.hooks.queue(When::Check, &shared.queue);
         shared.queue.push(self.sentinel.as_ptr());
@@ -876,7 +871,7 @@ impl RunQueue {
     fn wake_reactor(&self, shared: &mut Shared, interrupt: impl FnOnce()) -> bool {
         // A stopped context has nothing to do, and its host nothing to wake for.
         let idle = shared.inside == 0 && !shared.stopped;
-        let host = !cfg!(weir_mutant_h71) && idle && self.embedded();
+        let host = idle && self.embedded();
         let asleep = shared.role == Role::Blocking || host;
         if asleep && !shared.interrupted {
             shared.interrupted = true;
@@ -895,10 +890,8 @@ impl RunQueue {
     fn stop_locked(&self, shared: &mut Shared, interrupt: impl FnOnce()) {
         shared.stopped = true;
         self.halted.store(true, Ordering::Relaxed);
-        if !cfg!(weir_mutant_stop_waiter) {
-            shared.wakeup.signal_all(self.condvar());
-        }
-        if !cfg!(weir_mutant_stop_reactor) && shared.role == Role::Blocking {
+        shared.wakeup.signal_all(self.condvar());
+        if shared.role == Role::Blocking {
             self.wake_reactor(shared, interrupt);
         }
     }
@@ -998,9 +991,6 @@ pub struct Turn<'a> {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        if cfg!(weir_mutant_h06) && self.ready.is_empty() {
-            return;
-        }
         self.run_queue.turn_done(&self.ready);
     }
 }

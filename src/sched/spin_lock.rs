@@ -56,8 +56,7 @@ impl Flag {
     /// Gives it back.
     #[inline]
     fn give(&self) {
-        let order = if cfg!(weir_mutant_inbox) { Ordering::Relaxed } else { Ordering::Release };
-        self.0.store(false, order);
+        self.0.store(false, Ordering::Release);
     }
 }
 

@@ -283,17 +283,6 @@ impl TimerQueue {
         Some(root)
     }
 
-    /// Any node, taken out. For destruction: call until None; inserts and removes in between are fine.
-    pub fn pop_any(&mut self) -> Option<*mut TimerNode> {
-        let mut node = self.near.root();
-        if node.is_null() {
-            node = self.slot(self.first_place()?).head;
-        }
-        // SAFETY: a root or head is in this queue.
-        unsafe { self.remove(node) };
-        Some(node)
-    }
-
     /// True when a slot is half taken apart.
     #[inline]
     fn is_draining(&self) -> bool {
@@ -776,42 +765,6 @@ mod tests {
         model.now = i64::MAX - 1;
         assert!(model.pop());
         assert_eq!(model.queue.wake_at(), None);
-    }
-
-    #[test]
-    fn h43_pop_any_empties_everything_while_others_come_and_go() {
-        let mut random = Random(42);
-        let mut model = Model::new(1000);
-        for index in 0..900 {
-            let expiry = random.span(62) - random.span(20);
-            model.insert(index, expiry);
-        }
-        // Leave a slot half taken apart.
-        model.now = model.first().unwrap().max(TICK << 30);
-        model.advance(3);
-        assert!(model.queue.is_draining());
-        let (mut popped, mut spare) = (0, 900);
-        while let Some(node) = model.queue.pop_any() {
-            let index = model.index(node);
-            let key = model.keys[index].take().unwrap();
-            assert_eq!(model.queued.remove(&key), Some(index));
-            popped += 1;
-            // What a destructor may do: end another timer, start one.
-            if popped % 10 == 0 && !model.queued.is_empty() {
-                let other = *model.queued.last_key_value().unwrap().1;
-                model.remove(other);
-                popped += 1;
-            }
-            if popped % 16 == 0 && spare < 1000 {
-                let expiry = model.now + random.span(40);
-                model.insert(spare, expiry);
-                spare += 1;
-            }
-            assert_eq!(model.queue.len(), model.queued.len());
-        }
-        assert_eq!(popped, spare);
-        assert!(model.queue.is_empty() && model.queued.is_empty());
-        model.check_structure();
     }
 
     #[test]

@@ -26,6 +26,8 @@ use std::ptr::{self, NonNull};
 
 #[cfg(all(test, loom))]
 mod models;
+#[cfg(all(test, not(loom)))]
+mod tests;
 
 /// The handle kind of timers.
 pub const KIND_TIMER: u8 = 2;
@@ -265,7 +267,7 @@ impl Clockwork {
             return;
         }
         self.stale = true;
-        if host.has_sleepers() && !cfg!(weir_mutant_h01) {
+        if host.has_sleepers() {
             if host.is_manual() {
                 if expiry <= self.manual_now {
                     host.interrupt();

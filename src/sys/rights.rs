@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn h32_descriptors_arrive_close_on_exec_and_surplus_is_closed() {
+    fn h32_descriptors_arrive_close_on_exec_and_surplus_is_told() {
         let (a, b) = pair();
         let sent = open_files();
         for capacity in [3, 2, 1, 0, 5] {

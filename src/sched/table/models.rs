@@ -1,7 +1,6 @@
 //! loom models of the table and of the pin protocol.
 //!
-//! Run: `RUSTFLAGS="--cfg loom" cargo test --release --lib loom_`. With `--cfg weir_mutant_h10` as
-//! well, the caller skips step 3 of the protocol and `loom_h10_*` must fail.
+//! Run: `RUSTFLAGS="--cfg loom" cargo test --release --lib loom_`.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -58,7 +57,7 @@ fn open(nodes: Nodes, object: u64) -> Token {
 fn acquire(nodes: Nodes, token: Token) -> Option<(&'static Node, MutexGuard<'static, u64>)> {
     let node = nodes.find(token)?;
     let guard = node.object.lock();
-    let pinned = cfg!(weir_mutant_h10) || node.head.is_live_as(token);
+    let pinned = node.head.is_live_as(token);
     pinned.then_some((node, guard))
 }
 
