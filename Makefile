@@ -5,13 +5,15 @@ PREFIX ?= /usr/local
 JOBS ?= $(shell nproc)
 CMAKE ?= cmake
 CTEST = ctest --output-on-failure -j $(JOBS)
+# Where the random sequences begin.
+SEED ?= 1000
 # A moment for the models that are run with every test; `make loom` may take longer.
 LOOM_MAX_PREEMPTIONS ?= 3
 
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test bench soak asan tsan valgrind loom mutants proof-faults lint install header clean help
+.PHONY: build demo test bench soak asan tsan valgrind loom mutants proof-faults proof-sequences lint install header clean help
 
 help:
 	@echo "make            build the library, the tests and the examples in $(BUILD)/"
@@ -25,6 +27,7 @@ help:
 	@echo "make loom       the models of the lock-free parts"
 	@echo "make mutants    take each protection of docs/hazards.md out and see its proof fail (MUTANTS=h04 for some)"
 	@echo "make proof-faults   every system call and every allocation fails in turn, and the table"
+	@echo "make proof-sequences  ten million random calls over all types of handles, and how often each was called"
 	@echo "make lint       rustfmt and clippy"
 	@echo "make header     write include/weir.h and include/weir.symbols anew"
 	@echo "make install    install to PREFIX (now $(PREFIX)); DESTDIR is honoured"
@@ -77,6 +80,10 @@ mutants:
 proof-faults:
 	@scripts/install-deps base
 	scripts/proof-faults --build $(BUILD) --jobs $(JOBS)
+
+proof-sequences: build
+	CHECK_SECONDS=7200 SEQUENCE_TABLE=1 SEQUENCE_SEED=$(SEED) SEQUENCE_SEEDS=250 $(BUILD)/c-tests/test_sequence one_thread
+	CHECK_SECONDS=7200 SEQUENCE_TABLE=1 SEQUENCE_SEED=$(SEED) SEQUENCE_SEEDS=250 $(BUILD)/c-tests/test_sequence several_threads
 
 lint:
 	cargo fmt --check

@@ -152,6 +152,56 @@ TEST(h24_a_file_half_sent_tells_how_far_it_came)
     close(file);
 }
 
+/* H31: the kernel sends a file piece by piece. Where the peer goes in between there is a count and the signal as well. */
+static atomic_int lost_peer;
+
+static void *lose_peers(void *user)
+{
+    unsigned spin = 12345;
+    (void)user;
+    for (;;) {
+        int fd = atomic_exchange(&lost_peer, -1);
+        if (fd == -2)
+            return NULL;
+        if (fd < 0)
+            continue;
+        spin = spin * 1103515245 + 12345;
+        for (volatile unsigned i = 0; i < spin % 60000; i++) {
+        }
+        close(fd);
+    }
+}
+
+TEST(h31_a_peer_that_is_lost_between_two_pieces_raises_no_signal)
+{
+    int file = new_file(4 << 20);
+    CHECK(signal(SIGPIPE, SIG_DFL) != SIG_ERR);
+    weir_context *context = new_context();
+    pthread_t other;
+    atomic_store(&lost_peer, -1);
+    CHECK_EQ(pthread_create(&other, NULL, lose_peers, NULL), 0);
+    int rounds = CHECK_SANITIZED ? 200 : 1500;
+    for (int i = 0; i < rounds; i++) {
+        int ends[2], room = 4 << 20;
+        struct counter counter = {0};
+        weir_stream *stream = new_stream(context);
+        CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+        setsockopt(ends[0], SOL_SOCKET, SO_SNDBUF, &room, sizeof room);
+        CHECK_OK(weir_stream_adopt(stream, ends[0]));
+        atomic_store(&lost_peer, ends[1]);
+        START(weir_stream_send_file(stream, file, 0, 4 << 20, io_done, &counter));
+        RUN_CALLS(context, counter, 1);
+        CHECK(counter.status == -EPIPE || counter.status == -ECONNRESET || counter.status == 0);
+        CHECK_OK(weir_stream_close(stream));
+    }
+    while (atomic_load(&lost_peer) != -1) {
+    }
+    atomic_store(&lost_peer, -2);
+    pthread_join(other, NULL);
+    CHECK_OK(weir_context_destroy(context));
+    close(file);
+}
+
 /* H31: the default action of SIGPIPE would end the process. One that is pending already is left alone. */
 TEST(h31_a_lost_peer_is_an_error_and_no_signal_of_send_file)
 {

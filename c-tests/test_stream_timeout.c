@@ -347,6 +347,26 @@ TEST(a_timeout_as_a_record_and_in_a_strand)
 }
 
 /* With the real clock: never early. */
+/* A time limit that is over does not touch the direction in which nothing is pending, not even at the end of time: what
+ * was complete there completed once more. */
+TEST(at_the_end_of_time_only_what_is_pending_times_out)
+{
+    weir_context *context = manual_context();
+    struct pair pair = new_pair(context, AF_UNIX);
+    struct operation writing, reading;
+    CHECK_OK(weir_stream_set_timeout(pair.stream, WEIR_WAIT_READ | WEIR_WAIT_WRITE, LIMIT));
+    START(begin(WRITE, pair.stream, &writing));
+    RUN_CALLS(context, writing.counter, 1);
+    START(begin(READ, pair.stream, &reading));
+    settle(context);
+    advance(context, INT64_MAX);
+    RUN_CALLS(context, reading.counter, 1);
+    CHECK_DONE(reading.counter, WEIR_ETIMEDOUT, 0);
+    CHECK_EQ(writing.counter.calls, 1);
+    close_pair(&pair);
+    CHECK_OK(weir_context_destroy(context));
+}
+
 TEST(the_real_clock_is_kept)
 {
     weir_context *context = new_context();

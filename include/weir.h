@@ -764,7 +764,8 @@ int weir_context_fd(weir_context *context, int *fd);
 int weir_context_now(weir_context *context, int64_t *now_ns);
 
 /**
- * Moves the manual clock forward; timers that are due then fire in the next turn. Saturates.
+ * Moves the manual clock forward; timers that are due then fire in the next turn. Saturates at
+ * INT64_MAX - 1.
  *
  * Errors: WEIR_EBADF, WEIR_EINVAL (negative, or the context's clock is not manual).
  *

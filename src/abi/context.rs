@@ -522,7 +522,8 @@ pub unsafe extern "C" fn weir_context_now(context: *mut weir_context, now_ns: *m
     unsafe { deliver(now_ns, || Ok(self::context(&caller, context)?.now())) }
 }
 
-/// Moves the manual clock forward; timers that are due then fire in the next turn. Saturates.
+/// Moves the manual clock forward; timers that are due then fire in the next turn. Saturates at
+/// INT64_MAX - 1.
 ///
 /// Errors: WEIR_EBADF, WEIR_EINVAL (negative, or the context's clock is not manual).
 ///

@@ -177,7 +177,8 @@ impl Timers {
     /// Moves the manual clock; true when a timer became due.
     pub fn advance_manual(&self, by: i64) -> bool {
         let mut clockwork = self.clockwork.lock();
-        clockwork.manual_now = clockwork.manual_now.saturating_add(by);
+        // It does not come to `NEVER`: what is due then never is.
+        clockwork.manual_now = clockwork.manual_now.saturating_add(by).min(NEVER - 1);
         clockwork.stale = true;
         let now = clockwork.manual_now;
         clockwork.queue.wake_at().is_some_and(|at| at <= now)

@@ -13,13 +13,17 @@ pub fn send_file(socket: RawFd, file: RawFd, offset: i64, length: usize) -> Resu
     let mut at: off64_t = offset;
     // SAFETY: the offset is a local variable.
     let send = || retry_bytes(|| unsafe { libc::sendfile64(socket, file, &raw mut at, length) });
-    without_sigpipe(send)
+    without_sigpipe(length, send)
 }
 
-/// Calls `send`, of which EPIPE does not come with a signal (H31): sendfile(2) has no flag for that.
+/// Calls `send`, of which EPIPE does not come with a signal (H31): sendfile(2) has no flag for that. It sends piece by
+/// piece: where one has gone and the next met EPIPE, there is a count, and the signal all the same.
 ///
 /// That signal is one to the thread, so it can be kept back from it and taken out before it is let through.
-fn without_sigpipe(send: impl FnOnce() -> Result<usize, Errno>) -> Result<usize, Errno> {
+fn without_sigpipe(
+    length: usize,
+    send: impl FnOnce() -> Result<usize, Errno>,
+) -> Result<usize, Errno> {
     // SAFETY: the sets are plain memory, which the calls fill in.
     let (pipe, before) = unsafe {
         let (mut pipe, mut before): (sigset_t, sigset_t) = mem::zeroed();
@@ -33,7 +37,11 @@ fn without_sigpipe(send: impl FnOnce() -> Result<usize, Errno>) -> Result<usize,
     // Only where the thread blocks it anyway can one wait for it from before: that stays the program's.
     let foreign = was_blocked == 1 && is_pending();
     let sent = send();
-    if sent == Err(Errno::PIPE) && !foreign {
+    let raised = match sent {
+        Ok(count) => count > 0 && count < length,
+        Err(error) => error == Errno::PIPE,
+    };
+    if raised && !foreign {
         let at_once = timespec { tv_sec: 0, tv_nsec: 0 };
         // SAFETY: as above. The thread's own signals are taken before those of the process.
         let _ = retry(|| unsafe {
