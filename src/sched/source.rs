@@ -160,8 +160,8 @@ fn address(sched: &Scheduler) -> usize {
     std::ptr::from_ref(sched).addr()
 }
 
-/// Registers every source of a context with its epoll set, which is new. An fd that is not what it was
-/// gives no events.
+/// Registers every source of a context with its epoll set, which is new. An fd that is not open any more
+/// gives no events; one that has become another file, by a user who closed a watched one, does.
 pub fn renew(sched: &Scheduler) {
     for index in 0.. {
         let Some(source) = SOURCES.by_index(index) else { return };
