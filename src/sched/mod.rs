@@ -9,9 +9,12 @@ pub mod budget;
 pub mod buffers;
 pub mod call;
 pub mod completion;
+#[cfg(not(loom))]
+mod condvar;
 pub mod descriptor;
 pub mod end;
 pub mod extra;
+pub mod fork_gate;
 pub mod frame;
 pub mod held;
 pub mod hooks;

@@ -7,6 +7,7 @@
 
 use super::kind;
 use crate::sched::completion::Callback;
+use crate::sched::fork_gate;
 use crate::sched::frame::Caller;
 use crate::sched::object::{Body, Locked, Object};
 use crate::sched::op::Op;
@@ -324,12 +325,15 @@ fn submit(token: Token, question: Question, ticket: NonNull<Op>) -> Result<(), E
 fn run(data: u64) {
     // SAFETY: from `submit`, which gave it away.
     let Some(order) = (unsafe { back::<Order>(data) }) else { return };
+    let inside = fork_gate::enter();
     let wanted = Object::<Resolver>::lock(order.resolver)
         .is_ok_and(|mut resolver| resolver.body().find(order.id).is_some());
+    drop(inside);
     if !wanted {
         return;
     }
     let (status, value) = parts(order.question.ask());
+    let _inside = fork_gate::enter();
     if !finish(&order, status, value) {
         order.question.discard()(value);
     }

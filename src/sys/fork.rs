@@ -7,16 +7,27 @@ use std::sync::atomic::{AtomicU32, Ordering};
 static FORKS: AtomicU32 = AtomicU32::new(0);
 static REGISTER: Once = Once::new();
 
-extern "C" fn in_child() {
+extern "C" fn count_child() {
     FORKS.fetch_add(1, Ordering::Relaxed);
 }
 
-/// Begins to count. (A child made by a raw clone system call is not noticed.)
-pub fn watch() {
+/// A function that is called by every fork.
+pub type Handler = extern "C" fn();
+
+/// Begins to count, and to call `before`, and `in_parent` and `in_child` after a fork, those of the first call of this.
+/// (A child made by a raw clone system call is not noticed.)
+pub fn watch(before: Handler, in_parent: Handler, in_child: Handler) {
     REGISTER.call_once(|| {
-        // SAFETY: the function only adds to a number, which is safe in a child of any process.
-        unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
+        // SAFETY: the functions touch atomics only, which is safe in a child of any process.
+        unsafe {
+            libc::pthread_atfork(None, None, Some(count_child));
+            libc::pthread_atfork(Some(as_c(before)), Some(as_c(in_parent)), Some(as_c(in_child)));
+        }
     });
+}
+
+fn as_c(handler: Handler) -> unsafe extern "C" fn() {
+    handler
 }
 
 /// The number; it differs between a process and its children.
@@ -31,7 +42,8 @@ mod tests {
 
     #[test]
     fn a_child_counts_one_more() {
-        watch();
+        extern "C" fn nothing() {}
+        watch(nothing, nothing, nothing);
         let before = count();
         // SAFETY: the child does nothing but leave.
         let child = unsafe { libc::fork() };
