@@ -472,4 +472,37 @@ TEST(h70_jobs_that_run_or_wait_at_the_fork_complete_on_both_sides)
     CHECK_OK(weir_context_destroy(context));
 }
 
+static void run_one_of_each(weir_context *context)
+{
+    struct counter timed = {0};
+    weir_timer *timer = new_timer(context);
+    CHECK_OK(weir_context_notify_fork(context, WEIR_FORK_CHILD));
+    CHECK_OK(weir_timer_wait(timer, done, &timed));
+    struct value value = {0};
+    CHECK_OK(weir_job_start(context, in_turn, NULL, NULL, got_value, &value));
+    CHECK_OK(weir_context_run(context, NULL));
+    CHECK(timed.calls == 1 && value.calls == 1);
+    CHECK_OK(weir_context_destroy(context));
+}
+
+/* The user can't see to it that no job ends just then; its thread holds locks of the context for a moment. */
+TEST(h70_a_job_may_end_at_the_very_moment_of_a_fork)
+{
+    if (CHECK_SANITIZED)
+        CHECK_SKIP("a sanitized process with threads does not survive fork");
+    weir_context *context = new_context();
+    struct value values[4] = {{0}};
+    for (size_t i = 0; i < many(600); i++) {
+        for (int j = 0; j < 4; j++)
+            CHECK_OK(weir_job_start(context, in_turn, NULL, NULL, got_value, &values[j]));
+        for (volatile size_t spin = 0; spin < (i % 50) * 200; spin++) {
+        }
+        CHECK_EQ(forked(context, run_one_of_each), 0);
+        CHECK_OK(weir_context_run(context, NULL));
+        CHECK_OK(weir_context_restart(context));
+    }
+    CHECK_EQ(values[0].calls, (int)many(600));
+    CHECK_OK(weir_context_destroy(context));
+}
+
 TEST_MAIN()

@@ -208,4 +208,61 @@ TEST(an_embedded_context_tells_its_host_of_a_level_that_holds)
     CHECK_OK(weir_context_destroy(embedded));
 }
 
+/* A watch of an fd that was closed without a word is stopped on one thread while a stream that has got the number
+ * registers on another. */
+struct race {
+    weir_watch *watch;
+    pthread_barrier_t barrier;
+    size_t rounds;
+};
+
+static void *stop_each(void *user)
+{
+    struct race *race = user;
+    for (size_t i = 0; i < race->rounds; i++) {
+        pthread_barrier_wait(&race->barrier);
+        for (volatile size_t spin = 0; spin < (i % 60) * 10; spin++) {
+        }
+        CHECK_OK(weir_watch_stop(race->watch, NULL));
+        pthread_barrier_wait(&race->barrier);
+    }
+    return NULL;
+}
+
+TEST(h33_a_stop_does_not_take_a_streams_registration_along)
+{
+    weir_context *context = new_context();
+    struct race race = {.rounds = many(10000)};
+    CHECK_OK(weir_context_work_begin(context));
+    CHECK_EQ(pthread_barrier_init(&race.barrier, NULL, 2), 0);
+    pthread_t stopper = start_thread(stop_each, &race);
+    for (size_t i = 0; i < race.rounds; i++) {
+        struct seen seen = {0};
+        struct counter got = {0}, sent = {0};
+        weir_stream *one = NULL, *two = NULL;
+        int ends[2], fd = -1;
+        char byte = 0;
+        new_pipe(ends);
+        race.watch = new_watch(context, ends[0]);
+        START(weir_watch_start(race.watch, READ, PERSISTENT, WEIR_FOREVER, saw, &seen));
+        CHECK_EQ(close(ends[0]), 0);
+        CHECK_OK(weir_stream_pair(context, &one, &two));
+        CHECK_OK(weir_stream_fd(one, &fd));
+        CHECK_EQ(fd, ends[0]);
+        pthread_barrier_wait(&race.barrier);
+        START(weir_stream_read_some(one, &byte, 1, count_io, &got));
+        pthread_barrier_wait(&race.barrier);
+        START(weir_stream_write(two, "x", 1, count_io, &sent));
+        WAIT_FOR(got.calls == 1 || (poll_once(context), got.calls == 1));
+        CHECK_OK(weir_stream_close(one));
+        CHECK_OK(weir_stream_close(two));
+        CHECK_OK(weir_watch_close(race.watch));
+        close(ends[1]);
+        poll_once(context);
+        CHECK_EQ(seen.ends, 1);
+    }
+    join_thread(stopper);
+    CHECK_OK(weir_context_destroy(context));
+}
+
 TEST_MAIN()

@@ -61,6 +61,9 @@
  * Signals. No SIGPIPE is raised, EINTR and EAGAIN are never seen. A signal handler is installed by
  * weir_signals_add() only.
  *
+ * Costs. In steady state nothing is allocated, and no system call made that the work does not need. A socket that is
+ * always ready, a handler that always posts or a million due timers do not starve the others.
+ *
  * Versions. Structs that may grow begin with their size; the soname changes when the ABI breaks.
  */
 
@@ -2061,7 +2064,7 @@ int weir_datagram_adopt(weir_datagram *datagram, int fd);
 int weir_datagram_release(weir_datagram *datagram, int *fd);
 
 /**
- * The fd, borrowed: the stream goes on owning it.
+ * The fd, borrowed: the handle goes on owning it.
  *
  * Errors: WEIR_EBADF, WEIR_EINVAL (`fd` is NULL), WEIR_ENOTCONN (there is no fd).
  *

@@ -112,7 +112,7 @@ pub unsafe extern "C" fn weir_datagram_release(
     unsafe { deliver(fd, || Descriptor::lock(self::datagram(datagram)?)?.release(&caller)) }
 }
 
-/// The fd, borrowed: the stream goes on owning it.
+/// The fd, borrowed: the handle goes on owning it.
 ///
 /// Errors: WEIR_EBADF, WEIR_EINVAL (`fd` is NULL), WEIR_ENOTCONN (there is no fd).
 ///

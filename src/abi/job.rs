@@ -7,7 +7,7 @@ use super::handle::{
 use crate::sched::completion::{Callback, OP_JOB};
 use crate::sched::frame::Caller;
 use crate::sched::object::Object;
-use crate::sched::pool::JOBS;
+use crate::sched::thread_pool::JOBS;
 use crate::services::job::{self as service, Job};
 use crate::sys::errno::Errno;
 use libc::{c_int, c_void};

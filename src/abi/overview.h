@@ -58,5 +58,8 @@
  * Signals. No SIGPIPE is raised, EINTR and EAGAIN are never seen. A signal handler is installed by
  * weir_signals_add() only.
  *
+ * Costs. In steady state nothing is allocated, and no system call made that the work does not need. A socket that is
+ * always ready, a handler that always posts or a million due timers do not starve the others.
+ *
  * Versions. Structs that may grow begin with their size; the soname changes when the ABI breaks.
  */

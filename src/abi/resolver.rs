@@ -7,7 +7,7 @@ use super::handle::{
 use crate::sched::completion::{Callback, OP_RESOLVE, OP_REVERSE, ResultFn};
 use crate::sched::frame::Caller;
 use crate::sched::object::Object;
-use crate::sched::pool::LOOKUPS;
+use crate::sched::thread_pool::LOOKUPS;
 use crate::services::resolver::{self as service, Addresses, Names, Query, Resolver};
 use crate::sys::errno::Errno;
 use crate::sys::netdb::Hints;

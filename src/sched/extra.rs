@@ -1,9 +1,9 @@
 //! What few descriptors need: made when first used, so that the others pay one word for it.
-#![allow(unsafe_code, reason = "a box whose allocation may fail")]
 
 use super::descriptor::Locked;
 use super::frame::Caller;
 use super::timeout::Timeouts;
+use super::try_box::try_box;
 use super::write_queue::WriteQueue;
 use crate::sys::errno::Errno;
 use std::any::Any;
@@ -15,16 +15,6 @@ pub(super) struct Extra {
     pub(super) writes: Option<WriteQueue>,
     /// See `sched::held`.
     pub(super) held: Option<Box<dyn Any + Send>>,
-}
-
-/// A box; an error where there is no memory.
-pub fn try_box<T>(value: T) -> Result<Box<T>, Errno> {
-    let mut room = Vec::new();
-    room.try_reserve_exact(1).map_err(|_| Errno::NOMEM)?;
-    room.push(value);
-    let slice = Box::into_raw(room.into_boxed_slice());
-    // SAFETY: a slice of one value has the layout of that value, and is given up here.
-    Ok(unsafe { Box::from_raw(slice.cast::<T>()) })
 }
 
 impl Locked {

@@ -7,6 +7,7 @@
 #![allow(unsafe_code, reason = "the event buffer belongs to whoever has the reactor's role")]
 
 use super::descriptor::DESCRIPTORS;
+use super::fork_gate;
 use super::op::OpQueue;
 use super::scheduler::Scheduler;
 use super::source;
@@ -66,7 +67,7 @@ unsafe impl Sync for Reactor {}
 impl Reactor {
     /// Opens the three fds.
     pub fn new(max_events: usize) -> Result<Self, Errno> {
-        fork::watch()?;
+        fork_gate::watch()?;
         let epoll = Epoll::new()?;
         let interrupter = EventFd::new()?;
         let timer = TimerFd::new()?;

@@ -1,5 +1,5 @@
-//! The scheduler: what a context is. Run functions, posting, the work count, and its end.
-#![allow(unsafe_code, reason = "the table entry of a context, and running popped ops")]
+//! The scheduler: what a context is, posting and the work count. How it runs is in `run.rs`, how it ends in `end.rs`.
+#![allow(unsafe_code, reason = "the table entry of a context, and what is emptied at its end")]
 
 use super::batch::{self, Call};
 use super::budget::Limits;

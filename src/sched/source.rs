@@ -160,8 +160,9 @@ fn address(sched: &Scheduler) -> usize {
     std::ptr::from_ref(sched).addr()
 }
 
-/// Registers every source of a context with `reactor`, which is new. An fd that is not what it was gives no
-/// events; ENOSPC and ENOMEM, where the fd is as good as ever and would not be heard of.
+/// Registers every source of a context with `reactor`, which is new. An fd that is not open any more gives no events, one
+/// that has become another file, by a user who closed a watched one, does. ENOSPC and ENOMEM, where the fd is as good as
+/// ever and would not be heard of.
 pub fn renew(sched: &Scheduler, reactor: &Reactor) -> Result<(), Errno> {
     for index in 0.. {
         let Some(source) = SOURCES.by_index(index) else { break };

@@ -7,13 +7,14 @@
 use super::kind;
 use crate::sched::completion::{Callback, JobFn, call_job};
 use crate::sched::end::JobMark;
+use crate::sched::fork_gate;
 use crate::sched::frame::Caller;
 use crate::sched::object::{Body, Locked, Object};
 use crate::sched::op::Op;
-use crate::sched::pool::{JOBS, Task};
 use crate::sched::scheduler::Scheduler;
 use crate::sched::sync::Mutex;
 use crate::sched::table::{Table, Token};
+use crate::sched::thread_pool::{JOBS, Task};
 use crate::sched::ticket;
 use crate::sys::errno::Errno;
 use libc::c_void;
@@ -177,6 +178,7 @@ pub fn renew_closed(sched: &'static Scheduler, caller: &Caller) {
 /// On a thread of the pool.
 fn run(data: u64) {
     let (caller, token) = (Caller::current(), Token::from_raw(data));
+    let inside = fork_gate::enter();
     let Ok(mut job) = Object::<Job>::lock(token) else { return };
     // A context that is being destroyed cancels what has not started.
     let Some(context) = job.sched.token() else { return };
@@ -186,12 +188,14 @@ fn run(data: u64) {
     // Closed meanwhile or not, its completion goes through its strand.
     let object = job.hold();
     drop(job);
+    drop(inside);
 
     let value = {
         let _mark = JobMark::new(*pinned);
         call_job(function, argument)
     };
 
+    let _inside = fork_gate::enter();
     let value = i64::from(value).cast_unsigned();
     match Object::<Job>::lock(token) {
         Ok(mut job) => {

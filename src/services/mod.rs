@@ -26,7 +26,7 @@ pub mod timer;
 pub mod watch;
 pub mod write_queue;
 
-/// Handle kinds of the services (contexts, timers, strands and watches, which `sched` knows, are 1, 2, 5 and 9).
+/// Handle kinds of the services (contexts, timers, strands, watches and hooks, which `sched` knows, are 1, 2, 5, 9 and 12).
 pub mod kind {
     /// `weir_stream`.
     pub const STREAM: u8 = 3;

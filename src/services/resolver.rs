@@ -7,13 +7,15 @@
 
 use super::kind;
 use crate::sched::completion::Callback;
+use crate::sched::fork_gate;
 use crate::sched::frame::Caller;
 use crate::sched::object::{Body, Locked, Object};
 use crate::sched::op::Op;
-use crate::sched::pool::{LOOKUPS, Task};
 use crate::sched::scheduler::Scheduler;
 use crate::sched::table::{Table, Token};
+use crate::sched::thread_pool::{LOOKUPS, Task};
 use crate::sched::ticket;
+use crate::sched::try_box::try_box;
 use crate::sys::address::Address;
 use crate::sys::errno::Errno;
 use crate::sys::netdb::{self, Hints, fault};
@@ -124,14 +126,6 @@ struct Order {
 /// The longest name, as for `NI_MAXHOST`.
 const NAME_MAX: usize = 1024;
 
-fn boxed<T>(value: T) -> Result<Box<T>, Errno> {
-    let mut one = Vec::new();
-    one.try_reserve_exact(1).map_err(|_| Errno::NOMEM)?;
-    one.push(value);
-    // SAFETY: a slice of one element is laid out as the element is.
-    Ok(unsafe { Box::from_raw(Box::into_raw(one.into_boxed_slice()).cast::<T>()) })
-}
-
 fn copy(text: &CStr) -> Result<CString, Errno> {
     let bytes = text.to_bytes_with_nul();
     let mut copy = Vec::new();
@@ -171,12 +165,12 @@ fn forward(query: Query) -> Result<u64, Errno> {
     list.try_reserve_exact(found.addresses().count()).map_err(|_| Errno::NOMEM)?;
     list.extend(found.addresses());
     let canonical_name = found.canonical_name().map(copy).transpose()?;
-    Ok(number(boxed(Addresses { list, canonical_name })?))
+    Ok(number(try_box(Addresses { list, canonical_name })?))
 }
 
 fn reverse_now(address: &Address, flags: c_int) -> Result<u64, Errno> {
     let names = netdb::name(address, flags)?;
-    Ok(number(boxed(Names { host: copy(names.host())?, service: copy(names.service())? })?))
+    Ok(number(try_box(Names { host: copy(names.host())?, service: copy(names.service())? })?))
 }
 
 impl Question {
@@ -308,7 +302,7 @@ fn begin(
 }
 
 fn submit(token: Token, question: Question, ticket: NonNull<Op>) -> Result<(), Errno> {
-    let mut order = boxed(Order { resolver: token, id: 0, question })?;
+    let mut order = try_box(Order { resolver: token, id: 0, question })?;
     let mut resolver = Object::<Resolver>::lock(token)?;
     resolver.check_open()?;
     resolver.body().pending.try_reserve(1).map_err(|_| Errno::NOMEM)?;
@@ -331,12 +325,15 @@ fn submit(token: Token, question: Question, ticket: NonNull<Op>) -> Result<(), E
 fn run(data: u64) {
     // SAFETY: from `submit`, which gave it away.
     let Some(order) = (unsafe { back::<Order>(data) }) else { return };
+    let inside = fork_gate::enter();
     let wanted = Object::<Resolver>::lock(order.resolver)
         .is_ok_and(|mut resolver| resolver.body().find(order.id).is_some());
+    drop(inside);
     if !wanted {
         return;
     }
     let (status, value) = parts(order.question.ask());
+    let _inside = fork_gate::enter();
     if !finish(&order, status, value) {
         order.question.discard()(value);
     }

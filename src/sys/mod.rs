@@ -23,6 +23,7 @@ pub mod errno;
 pub mod eventfd;
 pub mod fd;
 pub mod fork;
+pub mod futex;
 pub mod local;
 pub mod membarrier;
 pub mod memory;

@@ -6,8 +6,12 @@
 
 #![allow(unsafe_code, reason = "what takes the place of a static in a child process")]
 
-use super::extra::try_box;
-use super::sync::{AtomicPtr, AtomicUsize, Condvar, Mutex, Ordering};
+#[cfg(not(loom))]
+use super::condvar::Condvar;
+#[cfg(loom)]
+use super::sync::Condvar;
+use super::sync::{AtomicPtr, AtomicUsize, Mutex, Ordering};
+use super::try_box::try_box;
 use crate::sys::errno::Errno;
 use crate::sys::{fork, thread};
 use libc::c_void;
