@@ -13,6 +13,8 @@ pub mod descriptor;
 pub mod end;
 pub mod extra;
 pub mod frame;
+#[cfg(not(loom))]
+mod futex_lock;
 pub mod held;
 pub mod hooks;
 pub mod inbox;
@@ -23,6 +25,7 @@ mod near_heap;
 pub mod object;
 pub mod op;
 pub mod pool;
+pub mod process_lock;
 pub mod reactor;
 pub mod ready;
 pub mod retry;

@@ -15,7 +15,13 @@ pub use modelled::*;
 
 #[cfg(not(loom))]
 mod native {
-    pub use parking_lot::{Condvar, Mutex, MutexGuard, WaitTimeoutResult};
+    pub use crate::sched::futex_lock::{Condvar, WaitTimeoutResult};
+    pub use parking_lot::lock_api::{GuardSend, RawMutex};
+    /// parking_lot's mutex on a lock that survives a fork.
+    pub type Mutex<T> = parking_lot::lock_api::Mutex<crate::sched::futex_lock::RawLock, T>;
+    /// Its guard.
+    pub type MutexGuard<'a, T> =
+        parking_lot::lock_api::MutexGuard<'a, crate::sched::futex_lock::RawLock, T>;
     pub use std::sync::atomic::{
         AtomicBool, AtomicI64, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
     };
