@@ -12,8 +12,8 @@ use super::call::{free_call, give_back_at_end, new_call, run_post};
 use super::completion::{StatusFn, deliver_status};
 use super::frame::{Caller, Frame};
 use super::op::{Op, OpQueue};
+use super::process_lock::{ProcessLock, Renew};
 use super::scheduler::Scheduler;
-use super::sync::Mutex;
 use crate::sys::errno::Errno;
 use libc::c_void;
 use std::alloc::{Layout, alloc};
@@ -216,11 +216,17 @@ struct Free(*mut Op);
 // SAFETY: what is here is nobody else's, and guarded by the lock.
 unsafe impl Send for Free {}
 
+impl Renew for Free {
+    fn renew(&mut self) {
+        self.0 = ptr::null_mut();
+    }
+}
+
 #[cfg(not(loom))]
-static FREE: Mutex<Free> = Mutex::new(Free(ptr::null_mut()));
+static FREE: ProcessLock<Free> = ProcessLock::new(Free(ptr::null_mut()));
 #[cfg(loom)]
-static FREE: once_cell::sync::Lazy<Mutex<Free>> =
-    once_cell::sync::Lazy::new(|| Mutex::new(Free(ptr::null_mut())));
+static FREE: once_cell::sync::Lazy<ProcessLock<Free>> =
+    once_cell::sync::Lazy::new(|| ProcessLock::new(Free(ptr::null_mut())));
 
 impl Cache {
     /// No batches.

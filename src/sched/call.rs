@@ -11,8 +11,8 @@ use super::completion::{
 };
 use super::frame::{Caller, Frame};
 use super::op::{Op, RunFn};
+use super::process_lock::{ProcessLock, Renew};
 use super::scheduler::Scheduler;
-use super::sync::Mutex;
 use crate::sys::errno::Errno;
 use libc::c_void;
 use std::alloc::{Layout, alloc};
@@ -63,12 +63,18 @@ struct Shared {
 unsafe impl Send for Shared {}
 
 #[cfg(not(loom))]
-static SHARED: Mutex<Shared> =
-    Mutex::new(Shared { batches: ptr::null_mut(), chunks: ptr::null_mut() });
+static SHARED: ProcessLock<Shared> =
+    ProcessLock::new(Shared { batches: ptr::null_mut(), chunks: ptr::null_mut() });
 #[cfg(loom)]
-static SHARED: once_cell::sync::Lazy<Mutex<Shared>> = once_cell::sync::Lazy::new(|| {
-    Mutex::new(Shared { batches: ptr::null_mut(), chunks: ptr::null_mut() })
+static SHARED: once_cell::sync::Lazy<ProcessLock<Shared>> = once_cell::sync::Lazy::new(|| {
+    ProcessLock::new(Shared { batches: ptr::null_mut(), chunks: ptr::null_mut() })
 });
+
+impl Renew for Shared {
+    fn renew(&mut self) {
+        self.batches = ptr::null_mut();
+    }
+}
 
 impl Shared {
     fn push(&mut self, batch: NonNull<Op>) {

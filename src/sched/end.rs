@@ -27,9 +27,14 @@ impl Scheduler {
         if sched.closing.swap(true, Ordering::SeqCst) {
             return Err(Errno::BADF);
         }
+        let own = usize::from(pinned.counted);
+        if sched.reactor().is_parents() {
+            // The threads to wait for are in the process that forked this one.
+            sched.run_queue.forget_threads();
+            sched.pins.store(own, Ordering::SeqCst);
+        }
         sched.run_queue.end(|| sched.reactor().interrupt());
         // Calls that were let in before `closing` was set may still begin operations: wait for them.
-        let own = usize::from(pinned.counted);
         // So do the functions of jobs, which may take long.
         let mut rounds = 0;
         while sched.pins.load(Ordering::SeqCst) > own {

@@ -9,13 +9,13 @@ pub mod budget;
 pub mod buffers;
 pub mod call;
 pub mod completion;
-#[cfg(not(loom))]
-mod condvar;
 pub mod descriptor;
 pub mod end;
 pub mod extra;
 pub mod fork_gate;
 pub mod frame;
+#[cfg(not(loom))]
+mod futex_lock;
 pub mod held;
 pub mod hooks;
 pub mod inbox;
@@ -25,6 +25,7 @@ pub mod member;
 mod near_heap;
 pub mod object;
 pub mod op;
+pub mod process_lock;
 pub mod reactor;
 pub mod ready;
 pub mod retry;

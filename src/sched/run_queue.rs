@@ -375,6 +375,11 @@ impl RunQueue {
         Ok(())
     }
 
+    /// In the child of a fork, before the end: no thread is inside run here.
+    pub fn forget_threads(&self) {
+        self.shared.lock().inside = 0;
+    }
+
     /// Puts the sentinel in and takes posts under this tag.
     pub fn open(&self, tag: Tag) {
         self.shared.lock().queue.push(self.sentinel.as_ptr());

@@ -15,85 +15,16 @@ pub use modelled::*;
 
 #[cfg(not(loom))]
 mod native {
-    use crate::sys::memory;
-    pub use parking_lot::{MutexGuard, WaitTimeoutResult};
-    use std::time::Instant;
-
+    pub use crate::sched::futex_lock::{Condvar, WaitTimeoutResult};
+    pub use parking_lot::lock_api::{GuardSend, RawMutex};
+    /// parking_lot's mutex on a lock that survives a fork.
+    pub type Mutex<T> = parking_lot::lock_api::Mutex<crate::sched::futex_lock::RawLock, T>;
+    /// Its guard.
+    pub type MutexGuard<'a, T> =
+        parking_lot::lock_api::MutexGuard<'a, crate::sched::futex_lock::RawLock, T>;
     pub use std::sync::atomic::{
         AtomicBool, AtomicI64, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
     };
-
-    /// parking_lot's mutex. A thread that has to sleep makes room in a table of its, which nobody could be
-    /// told of if there were none: see [`memory::Needed`].
-    #[derive(Debug, Default)]
-    pub struct Mutex<T>(parking_lot::Mutex<T>);
-
-    impl<T> Mutex<T> {
-        /// An unlocked mutex.
-        pub const fn new(value: T) -> Self {
-            Mutex(parking_lot::Mutex::new(value))
-        }
-
-        /// Waits for the lock.
-        #[inline]
-        pub fn lock(&self) -> MutexGuard<'_, T> {
-            match self.0.try_lock() {
-                Some(guard) => guard,
-                None => self.wait(),
-            }
-        }
-
-        #[cold]
-        fn wait(&self) -> MutexGuard<'_, T> {
-            let _needed = memory::Needed::new();
-            self.0.lock()
-        }
-
-        /// Takes the lock if it is free.
-        #[inline]
-        pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-            self.0.try_lock()
-        }
-    }
-
-    /// parking_lot's condition variable; as with [`Mutex`].
-    #[derive(Debug, Default)]
-    pub struct Condvar(parking_lot::Condvar);
-
-    impl Condvar {
-        /// A condition variable that nobody waits on.
-        pub const fn new() -> Self {
-            Condvar(parking_lot::Condvar::new())
-        }
-
-        /// Unlocks, waits to be notified, locks again.
-        pub fn wait<T>(&self, guard: &mut MutexGuard<'_, T>) {
-            let _needed = memory::Needed::new();
-            self.0.wait(guard);
-        }
-
-        /// As [`Condvar::wait`], until a deadline.
-        pub fn wait_until<T>(
-            &self,
-            guard: &mut MutexGuard<'_, T>,
-            deadline: Instant,
-        ) -> WaitTimeoutResult {
-            let _needed = memory::Needed::new();
-            self.0.wait_until(guard, deadline)
-        }
-
-        /// Wakes one waiter.
-        #[inline]
-        pub fn notify_one(&self) {
-            self.0.notify_one();
-        }
-
-        /// Wakes all waiters.
-        #[inline]
-        pub fn notify_all(&self) {
-            self.0.notify_all();
-        }
-    }
 
     /// Tells the processor that this is a short busy wait.
     #[inline]

@@ -20,7 +20,8 @@
 //! [`Table::publish`]: a late caller with a stale token may hold that lock for a moment.
 #![allow(unsafe_code, reason = "entries live in type-stable memory that the table allocates")]
 
-use super::sync::{AtomicPtr, AtomicU32, AtomicU64, Mutex, Ordering};
+use super::process_lock::{ProcessLock, Renew};
+use super::sync::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::alloc::{Layout, alloc};
 use std::ptr;
 
@@ -192,6 +193,13 @@ struct Free {
     first: u32,
 }
 
+impl Renew for Free {
+    /// Only new entries in a child: another thread may have held the lock of one of the others for a moment.
+    fn renew(&mut self) {
+        self.first = NONE;
+    }
+}
+
 /// On a cache line of its own: lookups do not share one with reserve and recycle.
 #[repr(align(128))]
 struct Apart<T>(T);
@@ -202,7 +210,7 @@ pub struct Table<T> {
     used: AtomicU32,
     /// Plain addresses, not biased ones: leak checkers look for them.
     buckets: [AtomicPtr<T>; BUCKETS],
-    free: Apart<Mutex<Free>>,
+    free: Apart<ProcessLock<Free>>,
 }
 
 impl<T> Table<T> {
@@ -212,7 +220,7 @@ impl<T> Table<T> {
         Table {
             used: AtomicU32::new(0),
             buckets: [const { AtomicPtr::new(ptr::null_mut()) }; BUCKETS],
-            free: Apart(Mutex::new(Free { first: NONE })),
+            free: Apart(ProcessLock::new(Free { first: NONE })),
         }
     }
 
@@ -222,7 +230,7 @@ impl<T> Table<T> {
         Table {
             used: AtomicU32::new(0),
             buckets: std::array::from_fn(|_| AtomicPtr::new(ptr::null_mut())),
-            free: Apart(Mutex::new(Free { first: NONE })),
+            free: Apart(ProcessLock::new(Free { first: NONE })),
         }
     }
 }

@@ -6,11 +6,7 @@
 
 #![allow(unsafe_code, reason = "what takes the place of a static in a child process")]
 
-#[cfg(not(loom))]
-use super::condvar::Condvar;
-#[cfg(loom)]
-use super::sync::Condvar;
-use super::sync::{AtomicPtr, AtomicUsize, Mutex, Ordering};
+use super::sync::{AtomicPtr, AtomicUsize, Condvar, Mutex, Ordering};
 use super::try_box::try_box;
 use crate::sys::errno::Errno;
 use crate::sys::{fork, thread};

@@ -8,8 +8,8 @@
 use super::completion::{Callback, Delivery, deliver, hold_back};
 use super::frame::{Frame, Subject};
 use super::op::Op;
+use super::process_lock::{ProcessLock, Renew};
 use super::scheduler::Scheduler;
-use super::sync::Mutex;
 use crate::sys::errno::Errno;
 use libc::c_void;
 use std::alloc::{Layout, alloc};
@@ -45,11 +45,18 @@ struct Free {
 // SAFETY: what is here is nobody else's, and guarded by the lock.
 unsafe impl Send for Free {}
 
+impl Renew for Free {
+    fn renew(&mut self) {
+        self.head = ptr::null_mut();
+    }
+}
+
 #[cfg(not(loom))]
-static FREE: Mutex<Free> = Mutex::new(Free { head: ptr::null_mut(), chunks: ptr::null_mut() });
+static FREE: ProcessLock<Free> =
+    ProcessLock::new(Free { head: ptr::null_mut(), chunks: ptr::null_mut() });
 #[cfg(loom)]
-static FREE: once_cell::sync::Lazy<Mutex<Free>> = once_cell::sync::Lazy::new(|| {
-    Mutex::new(Free { head: ptr::null_mut(), chunks: ptr::null_mut() })
+static FREE: once_cell::sync::Lazy<ProcessLock<Free>> = once_cell::sync::Lazy::new(|| {
+    ProcessLock::new(Free { head: ptr::null_mut(), chunks: ptr::null_mut() })
 });
 
 impl Free {

@@ -8,9 +8,10 @@
 //! One lock, taken below the locks of sets. No handler takes it.
 
 use super::signals::on_edge;
+use crate::sched::process_lock::{ProcessLock, Renew};
 use crate::sched::scheduler::Scheduler;
 use crate::sched::source::{Registered, Source};
-use crate::sched::sync::{Mutex, MutexGuard};
+use crate::sched::sync::MutexGuard;
 use crate::sched::table::Token;
 use crate::sys::epoll;
 use crate::sys::errno::Errno;
@@ -133,11 +134,16 @@ impl Board {
     }
 }
 
+impl Renew for Board {
+    /// What is installed in the process is installed in its child: nothing is to be forgotten.
+    fn renew(&mut self) {}
+}
+
 #[cfg(not(loom))]
-static BOARD: Mutex<Board> = Mutex::new(Board::new());
+static BOARD: ProcessLock<Board> = ProcessLock::new(Board::new());
 #[cfg(loom)]
-static BOARD: once_cell::sync::Lazy<Mutex<Board>> =
-    once_cell::sync::Lazy::new(|| Mutex::new(Board::new()));
+static BOARD: once_cell::sync::Lazy<ProcessLock<Board>> =
+    once_cell::sync::Lazy::new(|| ProcessLock::new(Board::new()));
 
 /// The board, locked.
 pub fn board() -> MutexGuard<'static, Board> {

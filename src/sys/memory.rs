@@ -5,7 +5,6 @@
 #![allow(unsafe_code, reason = "an allocator")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::ffi::c_void;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
@@ -24,33 +23,6 @@ pub struct Functions {
     pub release: ReleaseFn,
     /// Passed on.
     pub user: *mut c_void,
-}
-
-thread_local! {
-    /// How many [`Needed`] this thread has.
-    static NEEDED: Cell<u32> = const { Cell::new(0) };
-}
-
-/// While it lasts, what this thread allocates can't be refused: where the program gives nothing, libc does.
-///
-/// For threads that go to sleep on a lock. The lock's table grows with the number of threads, in the middle of
-/// functions that have no way to say so, and parking_lot ends the process where it can't. Tables are never
-/// freed, so that no block of libc's goes back to the program.
-pub struct Needed(());
-
-impl Needed {
-    /// Begins it.
-    #[allow(clippy::new_without_default, reason = "it does something")]
-    pub fn new() -> Self {
-        NEEDED.set(NEEDED.get() + 1);
-        Needed(())
-    }
-}
-
-impl Drop for Needed {
-    fn drop(&mut self) {
-        NEEDED.set(NEEDED.get() - 1);
-    }
 }
 
 /// Nothing was allocated yet; libc's; the program's.
@@ -123,13 +95,7 @@ unsafe impl GlobalAlloc for Hooked {
             // SAFETY: promised by the caller.
             None => unsafe { System.alloc(layout) },
             // SAFETY: the program's promise.
-            Some(f) => unsafe {
-                let given = (f.allocate)(layout.size(), layout.align(), f.user);
-                if given.is_null() && NEEDED.get() > 0 {
-                    return System.alloc(layout);
-                }
-                given.cast()
-            },
+            Some(f) => unsafe { (f.allocate)(layout.size(), layout.align(), f.user).cast() },
         }
     }
 

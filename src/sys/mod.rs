@@ -23,6 +23,7 @@ pub mod errno;
 pub mod eventfd;
 pub mod fd;
 pub mod fork;
+#[cfg_attr(loom, allow(dead_code, reason = "the locks of a model are loom's"))]
 pub mod futex;
 pub mod local;
 pub mod membarrier;
