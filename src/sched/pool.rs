@@ -4,13 +4,12 @@
 //! An entry is a function and a number. The number names what to do, as a token does; what was cancelled
 //! is not looked for in the queue: its entry finds nothing when its turn comes.
 
-use super::sync::{Condvar, Mutex};
+use super::sync::{Condvar, Mutex, now, thread};
 use crate::sys::errno::Errno;
-use crate::sys::thread;
 use libc::c_void;
 use std::collections::VecDeque;
 use std::ptr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long a thread waits for more.
 const IDLE: Duration = Duration::from_secs(2);
@@ -105,7 +104,7 @@ impl Pool {
                 break;
             }
             state.idle += 1;
-            let waited = self.more.wait_until(&mut state, Instant::now() + IDLE);
+            let waited = self.more.wait_until(&mut state, now() + IDLE);
             state.idle -= 1;
             if waited.timed_out() && state.queue.is_empty() {
                 break;

@@ -8,10 +8,11 @@ use super::op::{Op, OpQueue};
 use super::run_queue::{Item, Limit, Stay, Step};
 use super::scheduler::{Count, Pinned, Scheduler};
 use super::stats;
+use super::sync::now;
 use crate::sys::epoll::Timeout;
 use crate::sys::errno::Errno;
 use std::ptr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 impl Scheduler {
     /// Runs callbacks until the limit; the number run.
@@ -197,7 +198,7 @@ impl Scheduler {
         let timeout = match stay.deadline() {
             _ if due || !block => Timeout::Now,
             None => Timeout::Never,
-            Some(at) => match at.saturating_duration_since(Instant::now()) {
+            Some(at) => match at.saturating_duration_since(now()) {
                 Duration::ZERO => Timeout::Now,
                 left => Timeout::Nanos(i64::try_from(left.as_nanos()).unwrap_or(i64::MAX)),
             },

@@ -85,7 +85,7 @@ fn now() -> Instant {
     #[cfg(loom)]
     return *once_cell::sync::Lazy::force(&MODEL_TIME);
     #[cfg(not(loom))]
-    Instant::now()
+    super::sync::now()
 }
 
 #[cfg(loom)]

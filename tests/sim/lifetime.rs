@@ -1,0 +1,2 @@
+use super::driver::Scenario;
+pub const SCENARIOS: &[Scenario] = &[];
