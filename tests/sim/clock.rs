@@ -53,8 +53,8 @@ fn timers() {
     let timers = [timer(context), timer(context), timer(context)];
     let changing = spawn("changer", move || {
         for (timer, after) in timers.into_iter().zip([100, 1000, 10_000]) {
-            expires_after(timer, after);
             let begun = now(context);
+            expires_after(timer, after);
             let then = move |op: &'static ops::Op| match op.status() {
                 0 => assert!(now(context) >= begun + 10, "early"),
                 status => assert_eq!(status, ECANCELED),

@@ -29,6 +29,7 @@ const fn plain(name: &'static str, run: fn()) -> Scenario {
 pub const SCENARIOS: &[Scenario] = &[
     plain("post", post),
     plain("poll", poll),
+    plain("parallel", parallel),
     plain("strand", strand),
     plain("stop_restart", stop_restart),
     plain("nested", nested),
@@ -64,6 +65,37 @@ fn post() {
     join(posting.into());
     if chance(2) {
         post_one(context);
+    }
+    assert_eq!(weir_context_work_end(context.get()), 0);
+    join(running);
+    ops::check();
+    assert_eq!(weir_context_destroy(context.get()), 0);
+}
+
+/// As many callbacks as threads: each waits for the others, so each needs a thread of its own.
+fn parallel() {
+    let context = context();
+    assert_eq!(weir_context_work_begin(context.get()), 0);
+    let count = 2 + choose(2);
+    let inside = Arc::new(AtomicUsize::new(0));
+    let running = runners(context, count);
+    let from_inside = chance(2);
+    let post_all = move || {
+        for _ in 0..count {
+            let inside = inside.clone();
+            let then = move |_: &'static ops::Op| {
+                inside.fetch_add(1, SeqCst);
+                until(|| inside.load(SeqCst) == count);
+            };
+            must("meets", then, |user| weir_context_post(context.get(), Some(on_status), user));
+        }
+    };
+    if from_inside {
+        must("posts", move |_| post_all(), |user| {
+            weir_context_post(context.get(), Some(on_status), user)
+        });
+    } else {
+        post_all();
     }
     assert_eq!(weir_context_work_end(context.get()), 0);
     join(running);
