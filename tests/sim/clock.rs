@@ -93,9 +93,11 @@ fn periodic() {
     assert_eq!(weir_context_work_begin(context.get()), 0);
     let running = runners(context, 1 + choose(2));
     let timer = timer(context);
-    let (op, result) = many("periodic", |_| (), |user| {
-        weir_timer_start(timer.get(), 100, 100, Some(on_status), user)
-    });
+    let (op, result) = many(
+        "periodic",
+        |_| (),
+        |user| weir_timer_start(timer.get(), 100, 100, Some(on_status), user),
+    );
     assert_eq!(result, 0);
     let stopping = spawn("stopper", move || {
         breathe();
@@ -157,9 +159,11 @@ fn timed_runs() {
         })
     });
     let posting = spawn("poster", move || {
-        must("post", |_| (), |user| {
-            weir::abi::context::weir_context_post(context.get(), Some(on_status), user)
-        });
+        must(
+            "post",
+            |_| (),
+            |user| weir::abi::context::weir_context_post(context.get(), Some(on_status), user),
+        );
     });
     join(running.into());
     posting.join();

@@ -121,7 +121,14 @@ fn tell(outcome: Outcome) {
 }
 
 /// In the child: runs one seed and never returns.
-fn play(scenario: &Scenario, seed: u64, told: &mut Told, place: usize, quiet: bool, trace: bool) -> ! {
+fn play(
+    scenario: &Scenario,
+    seed: u64,
+    told: &mut Told,
+    place: usize,
+    quiet: bool,
+    trace: bool,
+) -> ! {
     *told = Told::default();
     // SAFETY: the only thread; numbers, and a set that lives through the call.
     unsafe {
@@ -166,7 +173,14 @@ fn play(scenario: &Scenario, seed: u64, told: &mut Told, place: usize, quiet: bo
     unsafe { libc::_exit(0) }
 }
 
-fn start(scenario: &Scenario, seed: u64, told: &mut Told, place: usize, quiet: bool, trace: bool) -> libc::pid_t {
+fn start(
+    scenario: &Scenario,
+    seed: u64,
+    told: &mut Told,
+    place: usize,
+    quiet: bool,
+    trace: bool,
+) -> libc::pid_t {
     // SAFETY: the driver has one thread.
     match unsafe { libc::fork() } {
         -1 => fail("fork"),
@@ -221,7 +235,8 @@ fn explore(
                     }
                     None => continue,
                 };
-                let pid = start(scenario, seed, &mut shared[place], place, given.quiet, given.trace);
+                let pid =
+                    start(scenario, seed, &mut shared[place], place, given.quiet, given.trace);
                 *slot = Some(Child { pid, seed, again: again.is_some() });
             }
         }
@@ -305,7 +320,8 @@ pub fn main(all: &[Scenario]) -> i32 {
             None => passed += 1,
             Some((seed, how)) => {
                 failed += 1;
-                let same = if repeats(scenario, seed, shared) { "repeats" } else { "DOES NOT REPEAT" };
+                let same =
+                    if repeats(scenario, seed, shared) { "repeats" } else { "DOES NOT REPEAT" };
                 println!(
                     "{}: seed {seed} {how} after {} runs; {same}: scripts/sim --first {seed} --seeds 1 {}",
                     scenario.name, sum.runs, scenario.name

@@ -10,8 +10,8 @@ use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use weir::abi::context::{
-    WEIR_FOREVER, weir_context_advance, weir_context_defer, weir_context_destroy,
-    weir_context_now, weir_context_poll, weir_context_post, weir_context_run, weir_context_stop,
+    WEIR_FOREVER, weir_context_advance, weir_context_defer, weir_context_destroy, weir_context_now,
+    weir_context_poll, weir_context_post, weir_context_run, weir_context_stop,
     weir_context_work_begin, weir_context_work_end,
 };
 use weir::abi::handle::{
@@ -59,8 +59,7 @@ fn destroy() {
     // SAFETY: places for handles, here and below.
     let timer: Handle<weir_timer> = make(|out| unsafe { weir_timer_create(context.get(), out) });
     // SAFETY: as above.
-    let strand: Handle<weir_strand> =
-        make(|out| unsafe { weir_strand_create(context.get(), out) });
+    let strand: Handle<weir_strand> = make(|out| unsafe { weir_strand_create(context.get(), out) });
     let mut ends = [0; 2];
     // SAFETY: room for two.
     assert_eq!(unsafe { libc::pipe(ends.as_mut_ptr()) }, 0);
@@ -69,12 +68,18 @@ fn destroy() {
         make(|out| unsafe { weir_watch_create(context.get(), ends[0], out) });
     let memory: Handle<c_void> = Handle(Box::leak(Box::new([0_u8; 64])).as_mut_ptr().cast());
     // SAFETY: the memory is never freed.
-    begin("read", |_| (), |user| unsafe {
-        weir_stream_read(left.get(), memory.get(), 64, Some(on_io), user)
-    });
-    begin("watch", |_| (), |user| {
-        weir_watch_start(watch.get(), WEIR_WATCH_READ, 0, WEIR_FOREVER, Some(on_value), user)
-    });
+    begin(
+        "read",
+        |_| (),
+        |user| unsafe { weir_stream_read(left.get(), memory.get(), 64, Some(on_io), user) },
+    );
+    begin(
+        "watch",
+        |_| (),
+        |user| {
+            weir_watch_start(watch.get(), WEIR_WATCH_READ, 0, WEIR_FOREVER, Some(on_value), user)
+        },
+    );
     assert_eq!(weir_timer_expires_after(timer.get(), 100), 0);
     begin("wait", |_| (), |user| weir_timer_wait(timer.get(), Some(on_status), user));
     let running: Vec<_> = (0..1 + choose(2))
@@ -91,15 +96,21 @@ fn destroy() {
             begin("post", |_| (), |user| weir_context_post(context.get(), Some(on_status), user)).1,
             begin("defer", |_| (), |user| weir_context_defer(context.get(), Some(on_status), user))
                 .1,
-            begin("strand post", |_| (), |user| {
-                weir_strand_post(strand.get(), Some(on_status), user)
-            })
+            begin(
+                "strand post",
+                |_| (),
+                |user| weir_strand_post(strand.get(), Some(on_status), user),
+            )
             .1,
             begin("wait", |_| (), |user| weir_timer_wait(timer.get(), Some(on_status), user)).1,
             // SAFETY: as above.
-            begin("write", |_| (), |user| unsafe {
-                weir_stream_write(right.get(), memory.get(), 32, Some(on_io), user)
-            })
+            begin(
+                "write",
+                |_| (),
+                |user| unsafe {
+                    weir_stream_write(right.get(), memory.get(), 32, Some(on_io), user)
+                },
+            )
             .1,
             weir_context_advance(context.get(), 200),
         ];

@@ -135,9 +135,20 @@ fn watch_moved() {
     let running = runners(context, 1 + choose(2));
     let watches = [new_watch(context, first), new_watch(context, first)];
     let start = |watch: Handle<weir_watch>| {
-        begin("watch", |_| (), |user| {
-            weir_watch_start(watch.get(), WEIR_WATCH_READ, 0, WEIR_FOREVER, Some(on_value), user)
-        })
+        begin(
+            "watch",
+            |_| (),
+            |user| {
+                weir_watch_start(
+                    watch.get(),
+                    WEIR_WATCH_READ,
+                    0,
+                    WEIR_FOREVER,
+                    Some(on_value),
+                    user,
+                )
+            },
+        )
     };
     let ops = watches.map(start);
     let writing = spawn("writer", move || {
@@ -176,9 +187,11 @@ fn watch_timeout() {
     let (reads, writes) = pipe();
     let running = runners(context, 1 + choose(2));
     let watch = new_watch(context, reads);
-    let (op, result) = begin("watch", |_| (), |user| {
-        weir_watch_start(watch.get(), WEIR_WATCH_READ, 0, 100, Some(on_value), user)
-    });
+    let (op, result) = begin(
+        "watch",
+        |_| (),
+        |user| weir_watch_start(watch.get(), WEIR_WATCH_READ, 0, 100, Some(on_value), user),
+    );
     assert_eq!(result, 0);
     let writing = spawn("writer", move || {
         if chance(2) {
@@ -225,9 +238,8 @@ fn signals() {
     for set in sets {
         let mut told = 0;
         while told < 2 {
-            let op = must("signal", |_| (), |user| {
-                weir_signals_wait(set.get(), Some(on_value), user)
-            });
+            let op =
+                must("signal", |_| (), |user| weir_signals_wait(set.get(), Some(on_value), user));
             until(|| op.is_done());
             match op.status() {
                 0 => told += 1,
@@ -266,19 +278,23 @@ fn jobs() {
             let calls: &'static AtomicUsize = Box::leak(Box::new(AtomicUsize::new(0)));
             let argument: Handle<c_void> = Handle(ptr::from_ref(calls).cast_mut().cast());
             let mut out = ptr::null_mut();
-            let op = must("job", |_| (), |user| {
-                // SAFETY: a place for a handle.
-                unsafe {
-                    weir_job_start(
-                        context.get(),
-                        Some(job_of),
-                        argument.get(),
-                        &raw mut out,
-                        Some(on_value),
-                        user,
-                    )
-                }
-            });
+            let op = must(
+                "job",
+                |_| (),
+                |user| {
+                    // SAFETY: a place for a handle.
+                    unsafe {
+                        weir_job_start(
+                            context.get(),
+                            Some(job_of),
+                            argument.get(),
+                            &raw mut out,
+                            Some(on_value),
+                            user,
+                        )
+                    }
+                },
+            );
             (op, calls, Handle::<weir_job>(out))
         })
         .collect();
@@ -288,7 +304,8 @@ fn jobs() {
             // SAFETY: the count may be NULL.
             unsafe { weir_job_cancel(job.get(), ptr::null_mut()) };
             if chance(2) {
-                assert_eq!(weir_job_close(job.get()), 0);
+                let result = weir_job_close(job.get());
+                assert!(result == 0 || result == -libc::EBADF, "{result}");
             }
         }
     });
@@ -328,24 +345,30 @@ fn lookups() {
         make(|out| unsafe { weir_resolver_create(context.get(), out) });
     for _ in 0..2 {
         // SAFETY: texts that end, and hints that may be NULL.
-        must("lookup", |_| (), |user| unsafe {
-            weir_resolver_resolve(
-                resolver.get(),
-                c"127.0.0.1".as_ptr(),
-                c"80".as_ptr(),
-                ptr::null(),
-                Some(on_resolved),
-                user,
-            )
-        });
+        must(
+            "lookup",
+            |_| (),
+            |user| unsafe {
+                weir_resolver_resolve(
+                    resolver.get(),
+                    c"127.0.0.1".as_ptr(),
+                    c"80".as_ptr(),
+                    ptr::null(),
+                    Some(on_resolved),
+                    user,
+                )
+            },
+        );
     }
     let cancelling = spawn("canceller", move || {
         breathe();
         if chance(2) {
             // SAFETY: the count may be NULL.
-            assert_eq!(unsafe { weir_resolver_cancel(resolver.get(), ptr::null_mut()) }, 0);
+            let result = unsafe { weir_resolver_cancel(resolver.get(), ptr::null_mut()) };
+            assert!(result == 0 || result == -libc::EBADF, "{result}");
         } else {
-            assert_eq!(weir_resolver_close(resolver.get()), 0);
+            let result = weir_resolver_close(resolver.get());
+            assert!(result == 0 || result == -libc::EBADF, "{result}");
         }
     });
     if chance(4) {

@@ -91,9 +91,11 @@ fn parallel() {
         }
     };
     if from_inside {
-        must("posts", move |_| post_all(), |user| {
-            weir_context_post(context.get(), Some(on_status), user)
-        });
+        must(
+            "posts",
+            move |_| post_all(),
+            |user| weir_context_post(context.get(), Some(on_status), user),
+        );
     } else {
         post_all();
     }
@@ -140,8 +142,7 @@ fn strand() {
     let context = context();
     assert_eq!(weir_context_work_begin(context.get()), 0);
     // SAFETY: a place for a handle.
-    let strand: Handle<weir_strand> =
-        make(|out| unsafe { weir_strand_create(context.get(), out) });
+    let strand: Handle<weir_strand> = make(|out| unsafe { weir_strand_create(context.get(), out) });
     let seen: &'static Seen = Box::leak(Box::new(Seen {
         inside: AtomicBool::new(false),
         closed: AtomicBool::new(false),
@@ -237,9 +238,7 @@ fn nested() {
             assert_eq!(answer, 0);
             post_one(context);
         };
-        must("runs inside", then, |user| {
-            weir_context_post(context.get(), Some(on_status), user)
-        });
+        must("runs inside", then, |user| weir_context_post(context.get(), Some(on_status), user));
     }
     let posting = spawn("poster", move || post_one(context));
     let running = runners(context, 1 + choose(2));

@@ -18,9 +18,7 @@ use weir::abi::compose::weir_stream_set_timeout;
 use weir::abi::context::{
     weir_context_advance, weir_context_destroy, weir_context_work_begin, weir_context_work_end,
 };
-use weir::abi::datagram::{
-    weir_datagram_cancel, weir_datagram_close,
-};
+use weir::abi::datagram::{weir_datagram_cancel, weir_datagram_close};
 use weir::abi::handle::{
     weir_acceptor, weir_datagram, weir_handle_set_strand, weir_strand, weir_stream,
 };
@@ -29,8 +27,8 @@ use weir::abi::message::{weir_datagram_receive, weir_datagram_send};
 use weir::abi::strand::weir_strand_create;
 use weir::abi::stream::{
     weir_stream_cancel, weir_stream_close, weir_stream_connect, weir_stream_create,
-    weir_stream_read, weir_stream_read_some, weir_stream_set_option,
-    weir_stream_shutdown, weir_stream_wait, weir_stream_write,
+    weir_stream_read, weir_stream_read_some, weir_stream_set_option, weir_stream_shutdown,
+    weir_stream_wait, weir_stream_write,
 };
 use weir::sched::sync::schedule::spawn;
 
@@ -175,20 +173,30 @@ fn cancel() {
         }
         // SAFETY: within the buffer.
         let into = Handle(unsafe { got.get().add(from) });
-        let (_, result) = begin("part", {
-            let count = count.clone();
-            move |op| {
-                let status = op.status();
-                assert!(status == 0 || status == ECANCELED, "{status}");
-                count.fetch_add(op.bytes.load(SeqCst), SeqCst);
-                go_on(stream, got, count);
-            }
-        }, |user| {
-            // SAFETY: what is left of the buffer is so long.
-            unsafe {
-                weir_stream_read(stream.get(), into.get().cast(), SIZE - from, Some(on_io), user)
-            }
-        });
+        let (_, result) = begin(
+            "part",
+            {
+                let count = count.clone();
+                move |op| {
+                    let status = op.status();
+                    assert!(status == 0 || status == ECANCELED, "{status}");
+                    count.fetch_add(op.bytes.load(SeqCst), SeqCst);
+                    go_on(stream, got, count);
+                }
+            },
+            |user| {
+                // SAFETY: what is left of the buffer is so long.
+                unsafe {
+                    weir_stream_read(
+                        stream.get(),
+                        into.get().cast(),
+                        SIZE - from,
+                        Some(on_io),
+                        user,
+                    )
+                }
+            },
+        );
         assert_eq!(result, 0);
     }
     let context = context();
@@ -246,9 +254,18 @@ fn close() {
             breathe();
             let _ = op;
         }
-        let (_, result) = begin("wait", |_| (), |user| {
-            weir_stream_wait(server.get(), weir::abi::stream::WEIR_WAIT_READ, Some(on_status), user)
-        });
+        let (_, result) = begin(
+            "wait",
+            |_| (),
+            |user| {
+                weir_stream_wait(
+                    server.get(),
+                    weir::abi::stream::WEIR_WAIT_READ,
+                    Some(on_status),
+                    user,
+                )
+            },
+        );
         assert!(result == 0 || result == EBADF || result == -libc::EBUSY, "{result}");
     });
     for _ in 0..choose(4) {
@@ -314,8 +331,7 @@ fn strand_stream() {
     let context = context();
     let (client, server) = pair(context);
     // SAFETY: a place for a handle.
-    let strand: Handle<weir_strand> =
-        make(|out| unsafe { weir_strand_create(context.get(), out) });
+    let strand: Handle<weir_strand> = make(|out| unsafe { weir_strand_create(context.get(), out) });
     for stream in [client, server] {
         assert_eq!(weir_handle_set_strand(stream.get().cast(), strand.get()), 0);
     }
@@ -329,12 +345,15 @@ fn strand_stream() {
     let (sent, got) = (pattern(SIZE), buffer(SIZE));
     assert_eq!(read(server, got, SIZE, move |_| guard()).1, 0);
     assert_eq!(read(client, buffer(SIZE), SIZE, move |_| guard()).1, 0);
+    // A write that has moved its bytes may not have completed when the reads have.
+    assert_eq!(weir_context_work_begin(context.get()), 0);
     let running = runners(context, 3);
     let other = spawn("writer", move || {
         assert_eq!(write(server, sent, SIZE, move |_| guard()).1, 0);
     });
     assert_eq!(write(client, sent, SIZE, move |_| guard()).1, 0);
     other.join();
+    assert_eq!(weir_context_work_end(context.get()), 0);
     join(running);
     assert!(bytes(sent, SIZE) == bytes(got, SIZE));
     ops::check();
@@ -360,35 +379,38 @@ fn accept() {
     }
     let length = (2 + 1 + name.len()) as libc::socklen_t;
     // SAFETY: the address lives through the call.
-    let answer =
-        unsafe { weir_acceptor_bind(acceptor.get(), (&raw const address).cast(), length) };
+    let answer = unsafe { weir_acceptor_bind(acceptor.get(), (&raw const address).cast(), length) };
     assert_eq!(answer, 0);
     assert_eq!(weir_acceptor_listen(acceptor.get(), 8), 0);
     let running = runners(context, 1 + choose(2));
     let each = chance(2);
     if each {
-        many("accept each", |_| (), |user| {
-            weir_acceptor_accept_each(acceptor.get(), Some(on_accept), user)
-        });
+        many(
+            "accept each",
+            |_| (),
+            |user| weir_acceptor_accept_each(acceptor.get(), Some(on_accept), user),
+        );
     } else {
-        begin("accept", |_| (), |user| {
-            weir_acceptor_accept(acceptor.get(), Some(on_accept), user)
-        });
+        begin("accept", |_| (), |user| weir_acceptor_accept(acceptor.get(), Some(on_accept), user));
     }
     let connecting = ["connector 1", "connector 2"].map(|name| {
         spawn(name, move || {
             // SAFETY: a place for a handle.
             let stream: Stream = make(|out| unsafe { weir_stream_create(context.get(), out) });
             // SAFETY: the address lives through the call.
-            let (op, result) = begin("connect", |_| (), |user| unsafe {
-                weir_stream_connect(
-                    stream.get(),
-                    (&raw const address).cast(),
-                    length,
-                    Some(on_status),
-                    user,
-                )
-            });
+            let (op, result) = begin(
+                "connect",
+                |_| (),
+                |user| unsafe {
+                    weir_stream_connect(
+                        stream.get(),
+                        (&raw const address).cast(),
+                        length,
+                        Some(on_status),
+                        user,
+                    )
+                },
+            );
             assert_eq!(result, 0);
             until(|| op.is_done());
             assert!(op.status() == 0 || op.status() == -libc::ECONNREFUSED, "{}", op.status());
@@ -425,9 +447,19 @@ fn datagrams() {
     let sending = spawn("sender", move || {
         for size in [1, 0, 3, 2] {
             // SAFETY: the pattern is never freed.
-            let op = must("send", |op| assert_eq!(op.status(), 0), |user| unsafe {
-                weir_datagram_send(sender.get(), pattern(4).get().cast(), size, Some(on_io), user)
-            });
+            let op = must(
+                "send",
+                |op| assert_eq!(op.status(), 0),
+                |user| unsafe {
+                    weir_datagram_send(
+                        sender.get(),
+                        pattern(4).get().cast(),
+                        size,
+                        Some(on_io),
+                        user,
+                    )
+                },
+            );
             until(|| op.is_done());
         }
     });
