@@ -11,7 +11,9 @@ LOOM_MAX_PREEMPTIONS ?= 3
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test bench asan tsan valgrind loom lint install header clean help
+PROOF_SECONDS ?= 1800
+
+.PHONY: build demo test bench asan tsan valgrind loom proof-schedules lint install header clean help
 
 help:
 	@echo "make            build the library, the tests and the examples in $(BUILD)/"
@@ -22,6 +24,7 @@ help:
 	@echo "make tsan       the C tests under the thread sanitizer (needs Rust nightly)"
 	@echo "make valgrind   a part of the C tests under valgrind"
 	@echo "make loom       the models of the lock-free parts"
+	@echo "make proof-schedules   the whole library under seeded schedules for PROOF_SECONDS (now $(PROOF_SECONDS))"
 	@echo "make lint       rustfmt and clippy"
 	@echo "make header     write include/weir.h and include/weir.symbols anew"
 	@echo "make install    install to PREFIX (now $(PREFIX)); DESTDIR is honoured"
@@ -59,6 +62,9 @@ valgrind:
 
 loom:
 	scripts/loom $(LOOM_MAX_PREEMPTIONS)
+
+proof-schedules:
+	scripts/sim --jobs $(JOBS) --seeds 1000000000 --seconds $(PROOF_SECONDS)
 
 lint:
 	cargo fmt --check

@@ -247,6 +247,9 @@ unsafe fn run_strand(op: NonNull<Op>, frame: &Frame) {
             strand.recycle_if_done(&state);
             break;
         };
+        if cfg!(weir_mutant_strand) {
+            state.busy = false;
+        }
         drop(state);
         // SAFETY: popped by this thread.
         unsafe { Op::run(op, frame) };

@@ -353,7 +353,8 @@ impl Timer {
         let clockwork = sched.timers.clockwork.lock();
         // The slot may have been closed, and even been reused in another context, before the lock was
         // taken: the stamp tells, since it changes under the lock only.
-        (live(&self.head) && ptr::eq(self.sched.load(Ordering::Acquire), sched)).then_some(Locked {
+        let live = cfg!(weir_mutant_stamp) || live(&self.head);
+        (live && ptr::eq(self.sched.load(Ordering::Acquire), sched)).then_some(Locked {
             timer: self,
             sched,
             clockwork,

@@ -30,6 +30,7 @@ pub const SCENARIOS: &[Scenario] = &[
     plain("post", post),
     plain("poll", poll),
     plain("parallel", parallel),
+    plain("bias", bias),
     plain("strand", strand),
     plain("stop_restart", stop_restart),
     plain("nested", nested),
@@ -128,6 +129,44 @@ fn poll() {
     join(running);
     over.store(true, SeqCst);
     polls.join();
+    ops::check();
+    assert_eq!(weir_context_destroy(context.get()), 0);
+}
+
+/// One thread runs, so that the run queue's lock is biased to it, while two others post, ask and stop.
+fn bias() {
+    fn go_on(context: Context, left: usize) {
+        must(
+            "goes on",
+            move |_| {
+                if left > 0 {
+                    go_on(context, left - 1)
+                }
+            },
+            |user| weir_context_post(context.get(), Some(on_status), user),
+        );
+    }
+    let context = context();
+    assert_eq!(weir_context_work_begin(context.get()), 0);
+    for _ in 0..3 {
+        go_on(context, 4);
+    }
+    let running = spawn("runner", move || {
+        // SAFETY: the count may be NULL.
+        assert_eq!(unsafe { weir_context_run(context.get(), ptr::null_mut()) }, 0);
+    });
+    let others = ["other 1", "other 2"].map(|name| {
+        spawn(name, move || {
+            for _ in 0..3 {
+                post_one(context);
+                let stopped = weir_context_stopped(context.get());
+                assert_eq!(stopped, 0);
+            }
+        })
+    });
+    join(others.into());
+    assert_eq!(weir_context_work_end(context.get()), 0);
+    running.join();
     ops::check();
     assert_eq!(weir_context_destroy(context.get()), 0);
 }

@@ -7,10 +7,9 @@
 //!
 //! The threads are real ones that pass a baton. Time stands still but for [`advance`]; when nothing can
 //! go on the simulation has found a deadlock, prints who waits for what, and ends the process.
-#![allow(unsafe_code, reason = "the exit without destructors")]
 #![allow(clippy::expect_used, clippy::indexing_slicing, reason = "for tests only")]
 
-use super::super::super::sys::poll;
+use crate::sys::{epoll, poll};
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fmt::Write as _;
@@ -353,13 +352,12 @@ impl Sim {
         if let Some(told) = AT_FAILURE.get() {
             told(self.outcome);
         }
-        // SAFETY: takes a number only.
-        unsafe { libc::_exit(HANGS) }
+        std::process::exit(HANGS)
     }
 }
 
 fn is_readable(fd: RawFd) -> bool {
-    let mut look = [poll::Look::new(fd, super::super::super::sys::epoll::IN)];
+    let mut look = [poll::Look::new(fd, epoll::IN)];
     poll::look(&mut look).is_ok() && look[0].found() != 0
 }
 
