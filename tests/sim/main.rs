@@ -9,6 +9,8 @@ mod driver;
 #[cfg(weir_sim)]
 mod lifetime;
 #[cfg(weir_sim)]
+mod mixed;
+#[cfg(weir_sim)]
 mod ops;
 #[cfg(weir_sim)]
 mod others;
@@ -25,6 +27,7 @@ fn main() {
         sockets::SCENARIOS,
         others::SCENARIOS,
         lifetime::SCENARIOS,
+        mixed::SCENARIOS,
     ]
     .concat();
     std::process::exit(driver::main(&all));
