@@ -475,9 +475,13 @@ impl RunQueue {
     /// True when run has nothing to wait for. Posts in the inbox are work too; what else lies there is counted
     /// already, or is no work: if that were waited for, nobody would look again when it has gone.
     pub fn out_of_work(&self) -> bool {
-        self.work.load(Ordering::SeqCst) == self.suspended.load(Ordering::SeqCst)
-            && !self.inbox.has_uncounted()
-            && !(cfg!(weir_mutant_uncounted) && !self.inbox.is_empty())
+        if self.work.load(Ordering::SeqCst) != self.suspended.load(Ordering::SeqCst) {
+            return false;
+        }
+        if cfg!(weir_mutant_uncounted) {
+            return self.inbox.is_empty();
+        }
+        !self.inbox.has_uncounted()
     }
 
     /// A callback begins, or ends, to wait for a nested run.

@@ -163,7 +163,7 @@ fn play(
         seed,
         idle_clock: scenario.idle_clock,
         outside: scenario.outside,
-        max_steps: 400_000,
+        max_steps: 100_000,
         trace,
     });
     (scenario.run)();

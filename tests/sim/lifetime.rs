@@ -103,10 +103,10 @@ fn destroy() {
             )
             .1,
             begin("wait", |_| (), |user| weir_timer_wait(timer.get(), Some(on_status), user)).1,
-            // SAFETY: as above.
             begin(
                 "write",
                 |_| (),
+                // SAFETY: the memory is never freed.
                 |user| unsafe {
                     weir_stream_write(right.get(), memory.get(), 32, Some(on_io), user)
                 },

@@ -125,7 +125,9 @@ struct Step {
 /// Steps that are kept for the report.
 const KEPT: usize = 60;
 /// Steps that one thread may take while others could.
-const UNFAIR: u64 = 30_000;
+const UNFAIR: u64 = 5_000;
+/// Steps that only threads take which wait for another's.
+const VAIN: u64 = 5_000;
 
 struct Sim {
     options: Options,
@@ -137,6 +139,7 @@ struct Sim {
     now: i64,
     outcome: Outcome,
     in_a_row: u64,
+    in_vain: u64,
     changes: Vec<u64>,
     lowest: i64,
     last: VecDeque<Step>,
@@ -227,7 +230,12 @@ impl Sim {
         if kind == Kind::Spin {
             self.actors[actor].state = State::Spins;
             self.lower(actor);
+            self.in_vain += 1;
+            if self.in_vain > VAIN {
+                self.fail("those that can go on wait for others in vain");
+            }
         } else {
+            self.in_vain = 0;
             for (index, other) in self.actors.iter_mut().enumerate() {
                 if index != actor && other.state == State::Spins {
                     other.state = State::Ready;
@@ -316,7 +324,7 @@ impl Sim {
         match self.policy {
             Policy::Uniform => self.below(eligible.len()),
             Policy::Sticky(period) => match same {
-                Some(place) if self.next_random() % period != 0 => place,
+                Some(place) if !self.next_random().is_multiple_of(period) => place,
                 _ => self.below(eligible.len()),
             },
             Policy::Priorities(_) => (0..eligible.len())
@@ -522,6 +530,7 @@ pub fn begin(options: Options) {
         now: 0,
         outcome: Outcome { hash: 0xcbf2_9ce4_8422_2325, ..Outcome::default() },
         in_a_row: 0,
+        in_vain: 0,
         changes: Vec::new(),
         lowest: 0,
         last: VecDeque::new(),
