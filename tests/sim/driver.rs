@@ -43,6 +43,9 @@ struct Arguments {
     names: Vec<String>,
 }
 
+/// The exit status of a run that hangs.
+const HANGS: i32 = 3;
+
 const USAGE: &str = "sim [--first SEED] [--seeds N] [--seconds T] [--jobs J] [--twice N] [--trace] [--quiet] \
                      [--list] [SCENARIO...]";
 
@@ -158,7 +161,11 @@ fn play(
         // SAFETY: takes a number only.
         unsafe { libc::_exit(101) }
     }));
-    schedule::at_failure(tell);
+    schedule::at_failure(|outcome| {
+        tell(outcome);
+        // SAFETY: takes a number only.
+        unsafe { libc::_exit(HANGS) }
+    });
     schedule::begin(Options {
         seed,
         idle_clock: scenario.idle_clock,
@@ -194,7 +201,7 @@ fn describe(status: i32) -> String {
         format!("ended by signal {}", libc::WTERMSIG(status))
     } else {
         match libc::WEXITSTATUS(status) {
-            schedule::HANGS => "hangs".to_string(),
+            HANGS => "hangs".to_string(),
             101 => "failed".to_string(),
             other => format!("exit status {other}"),
         }

@@ -20,9 +20,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
-/// The exit status of a simulation that hangs.
-pub const HANGS: i32 = 3;
-
 /// How the next thread is chosen.
 #[derive(Clone, Copy, Debug)]
 enum Policy {
@@ -360,7 +357,7 @@ impl Sim {
         if let Some(told) = AT_FAILURE.get() {
             told(self.outcome);
         }
-        std::process::exit(HANGS)
+        std::process::abort()
     }
 }
 
@@ -554,10 +551,10 @@ pub fn begin(options: Options) {
     *self::sim() = Some(sim);
 }
 
-static AT_FAILURE: std::sync::OnceLock<fn(Outcome)> = std::sync::OnceLock::new();
+static AT_FAILURE: std::sync::OnceLock<fn(Outcome) -> !> = std::sync::OnceLock::new();
 
-/// Says who is told when a simulation hangs.
-pub fn at_failure(told: fn(Outcome)) {
+/// Says who ends the process when a simulation hangs: without destructors, which would use the simulation.
+pub fn at_failure(told: fn(Outcome) -> !) {
     let _ = AT_FAILURE.set(told);
 }
 
