@@ -13,7 +13,9 @@ LOOM_MAX_PREEMPTIONS ?= 3
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test bench soak asan tsan valgrind loom mutants proof-faults proof-sequences lint install header clean help
+PROOF_SECONDS ?= 1800
+
+.PHONY: build demo test bench soak asan tsan valgrind loom mutants proof-faults proof-sequences proof-schedules lint install header clean help
 
 help:
 	@echo "make            build the library, the tests and the examples in $(BUILD)/"
@@ -28,6 +30,7 @@ help:
 	@echo "make mutants    take each protection of docs/hazards.md out and see its proof fail (MUTANTS=h04 for some)"
 	@echo "make proof-faults   every system call and every allocation fails in turn, and the table"
 	@echo "make proof-sequences  ten million random calls over all types of handles, and how often each was called"
+	@echo "make proof-schedules   the whole library under seeded schedules for PROOF_SECONDS (now $(PROOF_SECONDS))"
 	@echo "make lint       rustfmt and clippy"
 	@echo "make header     write include/weir.h and include/weir.symbols anew"
 	@echo "make install    install to PREFIX (now $(PREFIX)); DESTDIR is honoured"
@@ -84,6 +87,9 @@ proof-faults:
 proof-sequences: build
 	CHECK_SECONDS=7200 SEQUENCE_TABLE=1 SEQUENCE_SEED=$(SEED) SEQUENCE_SEEDS=250 $(BUILD)/c-tests/test_sequence one_thread
 	CHECK_SECONDS=7200 SEQUENCE_TABLE=1 SEQUENCE_SEED=$(SEED) SEQUENCE_SEEDS=250 $(BUILD)/c-tests/test_sequence several_threads
+
+proof-schedules:
+	scripts/sim --jobs $(JOBS) --seeds 1000000000 --seconds $(PROOF_SECONDS)
 
 lint:
 	cargo fmt --check

@@ -16,8 +16,9 @@ const FLOORS: [(&str, &[&str]); 4] = [
     ("sys", &[]),
 ];
 
-/// The one file that may name the sources of locks and atomics.
+/// The one file that may name the sources of locks and atomics, and the folder of its simulation.
 const SYNC: &str = "src/sched/sync.rs";
+const SIMULATION: &str = "src/sched/sync/";
 
 /// What of `std::sync` goes through that file.
 const SHARED_STATE: [&str; 7] =
@@ -325,7 +326,7 @@ fn objection(file: &str, floor: &str, path: &[String]) -> Option<String> {
         return (floor != "sys" && !plain).then(|| format!("libc is called by sys only ({shown})"));
     }
     // sys can't reach up to that file; what it remembers of the kernel is in no loom model.
-    if file == SYNC || (floor == "sys" && part(2) == "atomic") {
+    if file == SYNC || file.starts_with(SIMULATION) || (floor == "sys" && part(2) == "atomic") {
         return None;
     }
     let shared = matches!(part(0), "parking_lot" | "loom")

@@ -10,12 +10,13 @@ use crate::sched::completion::{Stall, StallFn};
 use crate::sched::frame::Caller;
 use crate::sched::run_queue::Limit;
 use crate::sched::scheduler::{Count, Options, Scheduler};
+use crate::sched::sync::now;
 use crate::services::{fork, handle, report};
 use crate::sys::clock;
 use crate::sys::errno::Errno;
 use libc::{c_char, c_int, c_void};
 use std::mem::{offset_of, size_of, transmute};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// "Never", or "no limit": for every number of nanoseconds in this header.
 pub const WEIR_FOREVER: i64 = i64::MAX;
@@ -257,7 +258,7 @@ pub(super) fn limit_after(timeout_ns: i64) -> Result<Limit, Errno> {
     if timeout_ns == WEIR_FOREVER {
         return Ok(Limit::Forever);
     }
-    let deadline = Instant::now().checked_add(Duration::from_nanos(nanos));
+    let deadline = now().checked_add(Duration::from_nanos(nanos));
     Ok(deadline.map_or(Limit::Forever, Limit::Until))
 }
 

@@ -146,6 +146,12 @@ impl Inbox {
         self.posted.lock().queue.is_empty()
     }
 
+    /// True when something posted is still to be counted as work. By the lock, too.
+    #[inline]
+    pub fn has_uncounted(&self) -> bool {
+        self.posted.lock().uncounted > 0
+    }
+
     /// Moves everything posted to `queue`, oldest first; the number that is to be counted as work now. Called
     /// under the run queue's lock.
     #[inline]

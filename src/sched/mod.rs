@@ -14,7 +14,7 @@ pub mod end;
 pub mod extra;
 pub mod fork_gate;
 pub mod frame;
-#[cfg(not(loom))]
+#[cfg(all(not(loom), not(weir_sim)))]
 mod futex_lock;
 pub mod held;
 pub mod hooks;

@@ -4,7 +4,7 @@
 //! what it guards may be half changed. So the first to lock it in a child makes both anew. What the parent
 //! had in its free lists is not used there; one of those entries may have been in use as well.
 
-#[cfg(not(loom))]
+#[cfg(all(not(loom), not(weir_sim)))]
 pub use native::ProcessLock;
 
 /// What is guarded.
@@ -13,11 +13,11 @@ pub trait Renew {
     fn renew(&mut self);
 }
 
-/// A model has one process.
-#[cfg(loom)]
+/// A model has one process, and so has a simulation.
+#[cfg(any(loom, weir_sim))]
 pub type ProcessLock<T> = super::sync::Mutex<T>;
 
-#[cfg(not(loom))]
+#[cfg(all(not(loom), not(weir_sim)))]
 mod native {
     #![allow(unsafe_code, reason = "a lock whose holder does not exist")]
 
@@ -74,7 +74,7 @@ mod native {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(loom), not(weir_sim)))]
 #[allow(unsafe_code, reason = "forks")]
 mod tests {
     use super::*;

@@ -145,6 +145,38 @@ impl Reactor {
         self.timer.arm(at);
     }
 
+    #[cfg(not(weir_sim))]
+    #[inline(always)]
+    fn ask(&self, events: &mut EventBuffer, timeout: Timeout) -> Result<usize, Errno> {
+        self.epoll.wait(events, timeout)
+    }
+
+    /// In a simulation the kernel is never blocked in: the thread waits there until the set is readable. How
+    /// many events are taken, and in which order, is the seed's.
+    #[cfg(weir_sim)]
+    fn ask(&self, events: &mut EventBuffer, timeout: Timeout) -> Result<usize, Errno> {
+        use super::sync::schedule;
+        let nanos = match timeout {
+            Timeout::Now => None,
+            Timeout::Never => Some(i64::MAX),
+            Timeout::Nanos(nanos) => Some(nanos),
+        };
+        match nanos {
+            None => schedule::step(schedule::Kind::Kernel),
+            Some(i64::MAX) => _ = schedule::block_on_kernel(self.epoll.raw(), None),
+            Some(nanos) => _ = schedule::block_on_kernel(self.epoll.raw(), Some(nanos)),
+        }
+        let full = events.events_mut().len();
+        events.set_limit([full, 1, 2, 3, full][schedule::choose(5)].min(full));
+        let count = self.epoll.wait(events, Timeout::Now)?;
+        let found = events.events_mut();
+        for place in (1..count).rev() {
+            found.swap(place, schedule::choose(place + 1));
+        }
+        schedule::step(schedule::Kind::Kernel);
+        Ok(count)
+    }
+
     /// Asks the kernel once, and queues to `ready` what has a use for its answer.
     ///
     /// # Safety
@@ -158,7 +190,7 @@ impl Reactor {
         self.check_own()?;
         // SAFETY: one thread at a time has the role.
         let events = unsafe { &mut *self.events.get() };
-        let count = self.epoll.wait(events, timeout)?;
+        let count = self.ask(events, timeout)?;
         let timed = matches!(timeout, Timeout::Nanos(_));
         if timed && !events.is_exact() {
             self.coarse.store(true, Ordering::Relaxed);

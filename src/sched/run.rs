@@ -8,12 +8,12 @@ use super::op::{Op, OpQueue};
 use super::run_queue::{Item, Limit, Stay, Step};
 use super::scheduler::{Count, Pinned, Scheduler};
 use super::stats;
+use super::sync::now;
 use super::timers::{Before, Wake};
 use crate::sys::epoll::Timeout;
 use crate::sys::errno::Errno;
 use crate::sys::thread::Uncancelled;
 use std::ptr;
-use std::time::Instant;
 
 impl Scheduler {
     /// Runs callbacks until the limit; the number run.
@@ -204,7 +204,7 @@ impl Scheduler {
             (Wake::After(nanos), None) => Timeout::Nanos(nanos),
             (_, None) => Timeout::Never,
             (_, Some(at)) => {
-                let left = at.saturating_duration_since(Instant::now());
+                let left = at.saturating_duration_since(now());
                 let left = i64::try_from(left.as_nanos()).unwrap_or(i64::MAX);
                 Timeout::Nanos(if let Wake::After(nanos) = wake { nanos.min(left) } else { left })
             }

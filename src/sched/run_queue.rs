@@ -89,7 +89,7 @@ fn now() -> Instant {
     #[cfg(loom)]
     return *once_cell::sync::Lazy::force(&MODEL_TIME);
     #[cfg(not(loom))]
-    Instant::now()
+    super::sync::now()
 }
 
 #[cfg(loom)]
@@ -482,10 +482,13 @@ impl RunQueue {
         }
     }
 
-    /// True when run has nothing to wait for. What lies in the inbox is work too.
+    /// True when run has nothing to wait for. Posts in the inbox are work too; what else lies there is counted
+    /// already, or is no work: if that were waited for, nobody would look again when it has gone.
     pub fn out_of_work(&self) -> bool {
-        self.work.load(Ordering::SeqCst) == self.suspended.load(Ordering::SeqCst)
-            && self.inbox.is_empty()
+        if self.work.load(Ordering::SeqCst) != self.suspended.load(Ordering::SeqCst) {
+            return false;
+        }
+        !self.inbox.has_uncounted()
     }
 
     /// A callback begins, or ends, to wait for a nested run.

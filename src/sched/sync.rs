@@ -6,16 +6,28 @@
 //!
 //! Two things differ under loom: `new` is not `const`, and a timed wait times out where the deadline
 //! has passed already, else never (loom has no clock).
+//!
+//! Under `--cfg weir_sim` they stand for types whose every operation is a step of a seeded scheduler
+//! ([`schedule`]), and time goes on by command only: `tests/sim` runs the whole library so.
 
-#[cfg(not(loom))]
+#[cfg(all(not(loom), not(weir_sim)))]
 pub use native::*;
 
 #[cfg(loom)]
 pub use modelled::*;
 
-#[cfg(not(loom))]
+#[cfg(weir_sim)]
+pub use simulated::*;
+
+#[cfg(weir_sim)]
+pub mod schedule;
+#[cfg(weir_sim)]
+mod simulated;
+
+#[cfg(all(not(loom), not(weir_sim)))]
 mod native {
     pub use crate::sched::futex_lock::{Condvar, WaitTimeoutResult};
+    pub use crate::sys::thread;
     pub use parking_lot::lock_api::{GuardSend, RawMutex};
     /// parking_lot's mutex on a lock that survives a fork.
     pub type Mutex<T> = parking_lot::lock_api::Mutex<crate::sched::futex_lock::RawLock, T>;
@@ -25,6 +37,12 @@ mod native {
     pub use std::sync::atomic::{
         AtomicBool, AtomicI64, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
     };
+
+    /// The time of deadlines.
+    #[inline]
+    pub fn now() -> std::time::Instant {
+        std::time::Instant::now()
+    }
 
     /// Tells the processor that this is a short busy wait.
     #[inline]
@@ -83,12 +101,18 @@ mod native {
 
 #[cfg(loom)]
 mod modelled {
+    pub use crate::sys::thread;
     pub use loom::sync::atomic::{
         AtomicBool, AtomicI64, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
     };
     use std::ops::{Deref, DerefMut};
     use std::sync::{PoisonError, TryLockError};
     use std::time::Instant;
+
+    /// The time of deadlines.
+    pub fn now() -> Instant {
+        Instant::now()
+    }
 
     /// Tells the model that this is a busy wait: another thread must run first.
     pub fn spin_hint() {

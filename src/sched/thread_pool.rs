@@ -6,14 +6,14 @@
 
 #![allow(unsafe_code, reason = "what takes the place of a static in a child process")]
 
-use super::sync::{AtomicPtr, AtomicUsize, Condvar, Mutex, Ordering};
+use super::sync::{AtomicPtr, AtomicUsize, Condvar, Mutex, Ordering, now, thread};
 use super::try_box::try_box;
 use crate::sys::errno::Errno;
-use crate::sys::{fork, thread};
+use crate::sys::fork;
 use libc::c_void;
 use std::collections::VecDeque;
 use std::ptr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long a thread waits for more.
 const IDLE: Duration = Duration::from_secs(2);
@@ -157,7 +157,7 @@ impl Pool {
                 break;
             }
             state.idle += 1;
-            let waited = shared.more.wait_until(&mut state, Instant::now() + IDLE);
+            let waited = shared.more.wait_until(&mut state, now() + IDLE);
             state.idle -= 1;
             if waited.timed_out() && state.queue.is_empty() {
                 break;

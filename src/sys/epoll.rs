@@ -73,7 +73,19 @@ impl EventBuffer {
 
     /// How many events it has room for.
     pub fn capacity(&self) -> usize {
-        self.events.len()
+        self.capacity as usize
+    }
+
+    /// All of it, for a simulation to change the order of what was found.
+    #[cfg(weir_sim)]
+    pub fn events_mut(&mut self) -> &mut [epoll_event] {
+        &mut self.events
+    }
+
+    /// Has a simulation's next wait take less.
+    #[cfg(weir_sim)]
+    pub fn set_limit(&mut self, limit: usize) {
+        self.capacity = c_int::try_from(limit).unwrap_or(1);
     }
 
     /// The first `count` events, each as the mask of what is ready and the data of the registration.

@@ -23,7 +23,10 @@ pub mod errno;
 pub mod eventfd;
 pub mod fd;
 pub mod fork;
-#[cfg_attr(loom, allow(dead_code, reason = "the locks of a model are loom's"))]
+#[cfg_attr(
+    any(loom, weir_sim),
+    allow(dead_code, reason = "the locks of a model are not the kernel's")
+)]
 pub mod futex;
 pub mod local;
 pub mod membarrier;
