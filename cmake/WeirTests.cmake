@@ -168,8 +168,14 @@ if(WEIR_TOP_LEVEL AND WEIR_BUILD_EXAMPLES)
     if(WEIR_SANITIZE)
         list(APPEND _weir_hostile_environment "HOSTILE_SANITIZED=1")
     endif()
+    set(_weir_hostile_kinds echo chat file)
+    if(WEIR_SANITIZE STREQUAL "thread")
+        # The chat server takes its signals in the threads that run; this sanitizer keeps a signal back from a thread that
+        # sleeps in a system call which it does not know.
+        list(REMOVE_ITEM _weir_hostile_kinds chat)
+    endif()
     if(WEIR_PYTHON)
-        foreach(_kind IN ITEMS echo chat file)
+        foreach(_kind IN LISTS _weir_hostile_kinds)
             weir_add_script(hostile.${_kind} hostile 300 "${WEIR_PYTHON}" "${_weir_hostile}/tcp.py" ${_kind}
                 "$<TARGET_FILE:${_kind}_server>")
             set_tests_properties(hostile.${_kind} PROPERTIES ENVIRONMENT "${_weir_hostile_environment}")
