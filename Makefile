@@ -11,7 +11,7 @@ LOOM_MAX_PREEMPTIONS ?= 3
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test bench asan tsan valgrind loom lint install header clean help
+.PHONY: build demo test bench asan tsan clang valgrind loom lint install header clean help
 
 help:
 	@echo "make            build the library, the tests and the examples in $(BUILD)/"
@@ -20,6 +20,7 @@ help:
 	@echo "make bench      benchmarks beside libuv, libevent, Asio and a hand-written loop"
 	@echo "make asan       the C tests under the address sanitizer (needs Rust nightly)"
 	@echo "make tsan       the C tests under the thread sanitizer (needs Rust nightly)"
+	@echo "make clang      the C++ tests built by clang, under its sanitizers (the last needs Rust nightly)"
 	@echo "make valgrind   a part of the C tests under valgrind"
 	@echo "make loom       the models of the lock-free parts"
 	@echo "make lint       rustfmt and clippy"
@@ -50,6 +51,13 @@ asan tsan:
 	$(CMAKE) -S . -B $(BUILD)/$@ -DWEIR_SANITIZE=$(if $(filter asan,$@),address,thread)
 	$(CMAKE) --build $(BUILD)/$@ --parallel $(JOBS)
 	cd $(BUILD)/$@ && $(CTEST)
+
+clang: build
+	@scripts/install-deps base test
+	cpp-tests/clang . $(BUILD)/lib $(BUILD)/clang
+	CC=clang CXX=clang++ $(CMAKE) -S . -B $(BUILD)/clang-tsan -DWEIR_SANITIZE=thread
+	$(CMAKE) --build $(BUILD)/clang-tsan --parallel $(JOBS)
+	cd $(BUILD)/clang-tsan && $(CTEST) -L cpp
 
 valgrind:
 	@scripts/install-deps base test

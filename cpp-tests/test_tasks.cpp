@@ -293,6 +293,28 @@ TEST(cancellation_races)
         one.join();
 }
 
+// A cancel that comes while an operation starts finds it.
+TEST(cancel_finds_what_is_being_started)
+{
+    struct pending : weir::detail::cancel_link {
+        std::atomic<bool> ended{false};
+    };
+    cancellation scope;
+    pending link;
+    link.on_cancel = [](weir::detail::cancel_link *at) noexcept { static_cast<pending *>(at)->ended = true; };
+    std::thread other;
+    CHECK_EQ(scope.attach(link, [&] {
+        other = std::thread([&] { scope.cancel(); });
+        while (!scope.requested())
+            std::this_thread::yield();
+        return 0;
+    }), 0);
+    other.join();
+    CHECK(link.ended.load());
+    scope.detach(link);
+    CHECK_EQ(scope.attach(link, [] { return 0; }), WEIR_ECANCELED);
+}
+
 TEST(sequences_are_cancelled)
 {
     weir::context context;
