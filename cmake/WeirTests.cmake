@@ -94,7 +94,7 @@ if(WEIR_TOP_LEVEL AND NOT WEIR_SANITIZE)
     weir_add_script(exports package 60 "${PROJECT_SOURCE_DIR}/scripts/check-exports"
         "${weir_LIBRARY_DIR}/libweir.so.${weir_VERSION}" "libweir.so.${weir_SOVERSION}"
         "${PROJECT_SOURCE_DIR}/include/weir.symbols")
-    weir_add_script(header.compiles header 300 "${_weir_here}/header/compile"
+    weir_add_script(header.compiles header 600 "${_weir_here}/header/compile"
         "${PROJECT_SOURCE_DIR}/include" "${PROJECT_BINARY_DIR}/header-test")
     if(CMAKE_CXX_COMPILER)
         # One of them; `make clang` runs all.
