@@ -15,7 +15,7 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := build
 PROOF_SECONDS ?= 1800
 
-.PHONY: build demo test bench soak asan tsan valgrind loom mutants proof-faults proof-sequences proof-schedules lint install header clean help
+.PHONY: build demo test bench soak asan tsan clang valgrind loom mutants proof-faults proof-sequences proof-schedules lint install header clean help
 
 help:
 	@echo "make            build the library, the tests and the examples in $(BUILD)/"
@@ -25,6 +25,7 @@ help:
 	@echo "make soak       10,000 connections for 10 minutes, 100,000 timers and 1,000 contexts for a minute each"
 	@echo "make asan       the C tests under the address sanitizer (needs Rust nightly)"
 	@echo "make tsan       the C tests under the thread sanitizer (needs Rust nightly)"
+	@echo "make clang      the C++ tests built by clang, under its sanitizers (the last needs Rust nightly)"
 	@echo "make valgrind   a part of the C tests under valgrind"
 	@echo "make loom       the models of the lock-free parts"
 	@echo "make mutants    take each protection of docs/hazards.md out and see its proof fail (MUTANTS=h04 for some)"
@@ -66,6 +67,13 @@ asan tsan:
 	$(CMAKE) -S . -B $(BUILD)/$@ -DWEIR_SANITIZE=$(if $(filter asan,$@),address,thread)
 	$(CMAKE) --build $(BUILD)/$@ --parallel $(JOBS)
 	cd $(BUILD)/$@ && $(CTEST)
+
+clang: build
+	@scripts/install-deps base test
+	cpp-tests/clang . $(BUILD)/lib $(BUILD)/clang
+	CC=clang CXX=clang++ $(CMAKE) -S . -B $(BUILD)/clang-tsan -DWEIR_SANITIZE=thread
+	$(CMAKE) --build $(BUILD)/clang-tsan --parallel $(JOBS)
+	cd $(BUILD)/clang-tsan && $(CTEST) -L cpp
 
 valgrind:
 	@scripts/install-deps base test

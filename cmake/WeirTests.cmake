@@ -94,8 +94,13 @@ if(WEIR_TOP_LEVEL AND NOT WEIR_SANITIZE)
     weir_add_script(exports package 60 "${PROJECT_SOURCE_DIR}/scripts/check-exports"
         "${weir_LIBRARY_DIR}/libweir.so.${weir_VERSION}" "libweir.so.${weir_SOVERSION}"
         "${PROJECT_SOURCE_DIR}/include/weir.symbols")
-    weir_add_script(header.compiles header 300 "${_weir_here}/header/compile"
+    weir_add_script(header.compiles header 600 "${_weir_here}/header/compile"
         "${PROJECT_SOURCE_DIR}/include" "${PROJECT_BINARY_DIR}/header-test")
+    if(CMAKE_CXX_COMPILER)
+        # One of them; `make clang` runs all.
+        weir_add_script(cpp.clang cpp 600 "${PROJECT_SOURCE_DIR}/cpp-tests/clang" "${PROJECT_SOURCE_DIR}"
+            "${weir_LIBRARY_DIR}" "${PROJECT_BINARY_DIR}/clang" test_tasks)
+    endif()
     foreach(_kind build_tree moved_install add_subdirectory pkg_config pkg_config_static dlopen)
         weir_add_script(consumer.${_kind} consumer 600 "${_weir_here}/consumers/run" ${_kind}
             "${PROJECT_SOURCE_DIR}" "${PROJECT_BINARY_DIR}" "${CMAKE_COMMAND}")

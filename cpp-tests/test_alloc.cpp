@@ -30,7 +30,7 @@ TEST(small_callables_cost_nothing)
     char padding[weir::detail::small_callable - 2 * sizeof(void *)] = {}, data[16];
     int calls = 0;
     CHECK_EQ(counted(100, [&, &a = a, &b = b] {
-        auto call = [padding, &calls, p = std::unique_ptr<int>()](std::error_code) { calls++; };
+        auto call = [padding, &calls, p = std::unique_ptr<int>()](std::error_code) { calls += 1 + padding[0]; };
         static_assert(sizeof call <= weir::detail::small_callable);
         CHECK_OK(context.post(std::move(call)));
         CHECK_OK(timer.wait([&](std::error_code) { calls++; }));

@@ -221,10 +221,10 @@ TEST(destroyed_by_another_thread)
     weir::timer timer(*context, 1h);
     bool ended = false;
     CHECK_OK(timer.wait([&](std::error_code error) { ended = error == errc::canceled; }));
-    weir::context &running = *context;
+    weir::context &inner = *context;
     std::atomic<bool> inside{false};
-    CHECK_OK(running.post([&](std::error_code) { inside = true; }));
-    std::thread other([&] { running.run(); });
+    CHECK_OK(inner.post([&](std::error_code) { inside = true; }));
+    std::thread other([&] { inner.run(); });
     while (!inside)
         std::this_thread::yield();
     context->destroy();

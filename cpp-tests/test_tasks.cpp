@@ -78,11 +78,25 @@ TEST(tasks_are_lazy_and_may_be_dropped)
     CHECK(began);
 }
 
-// Neither the stack nor the queue grows with the number of tasks awaited. (Where the compiler makes tail calls.)
+// Neither the stack nor the queue grows with the number of tasks awaited.
 TEST(awaiting_takes_no_stack)
 {
-#if !CHECK_SANITIZED && defined(__OPTIMIZE__)
     weir::context context;
+    long steps = weir::run(context, [](weir::context &on) -> task<long> {
+        long total = 0;
+        cancellation scope;
+        for (int i = 0; i < many(300000); i++) {
+            total += co_await weir::with_cancellation(scope, number(1));
+            total += co_await weir::shield(number(1));
+            auto [a, b] = co_await weir::when_all(number(1), number(1));
+            total += a + b;
+            total += co_await on.dispatch() ? 0 : 1;
+        }
+        co_return total;
+    }(context));
+    CHECK_EQ(steps, 5 * many(300000));
+    // A plain await where the compiler makes tail calls.
+#if !CHECK_SANITIZED && defined(__OPTIMIZE__)
     long sum = weir::run(context, []() -> task<long> {
         long total = 0;
         for (int i = 0; i < 1000000; i++)
@@ -277,6 +291,28 @@ TEST(cancellation_races)
     work.reset();
     for (auto &one : threads)
         one.join();
+}
+
+// A cancel that comes while an operation starts finds it.
+TEST(cancel_finds_what_is_being_started)
+{
+    struct pending : weir::detail::cancel_link {
+        std::atomic<bool> ended{false};
+    };
+    cancellation scope;
+    pending link;
+    link.on_cancel = [](weir::detail::cancel_link *at) noexcept { static_cast<pending *>(at)->ended = true; };
+    std::thread other;
+    CHECK_EQ(scope.attach(link, [&] {
+        other = std::thread([&] { scope.cancel(); });
+        while (!scope.requested())
+            std::this_thread::yield();
+        return 0;
+    }), 0);
+    other.join();
+    CHECK(link.ended.load());
+    scope.detach(link);
+    CHECK_EQ(scope.attach(link, [] { return 0; }), WEIR_ECANCELED);
 }
 
 TEST(sequences_are_cancelled)

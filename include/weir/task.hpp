@@ -7,6 +7,7 @@
 #include "outcome.hpp"
 #include "timer.hpp"
 
+#include <atomic>
 #include <memory>
 #include <stop_token>
 
@@ -19,9 +20,14 @@ namespace detail {
 
 // What the promises of all tasks have.
 struct promise_base {
+    // Where a combinator starts a task, its end may come inside the start. Then nobody is told, so that a loop that
+    // awaits such tasks takes no stack: the starter sees it.
+    enum class phase : unsigned char { told, starting, ended };
+
     environment weir_environment;
     receiver *to = nullptr; // nobody: the task is its own owner
     std::exception_ptr exception;
+    std::atomic<phase> at{phase::told};
 
     std::suspend_always initial_suspend() const noexcept { return {}; }
 
@@ -31,8 +37,12 @@ struct promise_base {
         std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> ended) const noexcept
         {
             promise_base &promise = ended.promise();
-            if (promise.to != nullptr)
+            if (promise.to != nullptr) {
+                if (promise.at.load(std::memory_order_relaxed) != phase::told &&
+                    promise.at.exchange(phase::ended, std::memory_order_acq_rel) == phase::starting)
+                    return std::noop_coroutine();
                 return promise.to->done(promise.to);
+            }
             context_state *state = promise.weir_environment.state;
             std::exception_ptr failure = std::move(promise.exception);
             ended.destroy();
@@ -53,7 +63,7 @@ struct promise : promise_base {
     std::optional<T> value;
 
     task<T> get_return_object() noexcept;
-    template <class V>
+    template <class V = T>
         requires std::is_constructible_v<T, V &&>
     void return_value(V &&from)
     {
@@ -109,10 +119,13 @@ public:
     // For the combinators.
     bool start(detail::environment env, detail::receiver &to)
     {
-        coroutine_.promise().weir_environment = env;
-        coroutine_.promise().to = &to;
+        using phase = detail::promise_base::phase;
+        promise_type &promise = coroutine_.promise();
+        promise.weir_environment = env;
+        promise.to = &to;
+        promise.at.store(phase::starting, std::memory_order_relaxed);
         coroutine_.resume();
-        return true;
+        return promise.at.exchange(phase::told, std::memory_order_acq_rel) != phase::ended;
     }
     T take() { return coroutine_.promise().take(); }
     bool threw() const noexcept { return coroutine_.promise().exception != nullptr; }
