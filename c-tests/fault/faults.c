@@ -25,6 +25,8 @@ const struct scenario scenarios[] = {
     {"threads", threads, true},
     {"forked", forked, false},
     {"destroyed", destroyed, false},
+    {"measured", measured, false},
+    {"many_of_each", many_of_each, false},
     {"tcp", tcp, false},
     {"local", local, false},
     {"large", large, false},
@@ -44,6 +46,7 @@ const struct scenario scenarios[] = {
     {"resolve_names", resolve_names, false},
     {"watches", watches, false},
     {"processes", processes, false},
+    {"processes_by_number", processes_by_number, false},
     {"jobs", jobs, false},
     {"addresses", addresses, false},
     {NULL, NULL, false},
@@ -59,6 +62,30 @@ struct figures {
     long once, for_ever, shorter;
     long tried[20]; /* of each errno */
 };
+/* Every code that a function has returned. */
+static struct {
+    char function[48];
+    int code;
+    bool direct;
+} seen[1000];
+static int seen_count;
+
+static void note_codes(void)
+{
+    for (int i = 0; i < shared->codes; i++) {
+        int at = 0;
+        while (at < seen_count &&
+               (seen[at].code != shared->code[i].code || seen[at].direct != shared->code[i].direct ||
+                strcmp(seen[at].function, shared->code[i].function) != 0))
+            at++;
+        if (at == seen_count && at < 1000) {
+            memcpy(seen[at].function, shared->code[i].function, sizeof seen[at].function);
+            seen[at].direct = shared->code[i].direct;
+            seen[seen_count++].code = shared->code[i].code;
+        }
+    }
+}
+
 static struct figures figures[MODEL_ROWS], allocation_figures;
 
 /* One run in a child; true when it was as the model says. */
@@ -92,6 +119,7 @@ static bool run(const struct scenario *scenario, const struct report *baseline, 
     while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
     }
     runs++;
+    note_codes();
     bool good = WIFEXITED(status) && WEXITSTATUS(status) == 0;
     if (good && shared->unknown >= 0) {
         printf("FAILED  %s: libweir makes the system call %ld, which the injector does not know\n", scenario->name,
@@ -251,6 +279,9 @@ static void print_table(FILE *to, bool all)
     fprintf(to, "allocation\t%ld\t%ld\t%ld\t0\tENOMEM(%ld)\n", sum->calls, sum->once, sum->for_ever,
             sum->once + sum->for_ever);
     fprintf(to, "runs\t%d\t%d\n", runs, failures);
+    for (int i = 0; all && i < seen_count; i++)
+        fprintf(to, "code\t%s\t%s\t%s\n", seen[i].function, weir_error_name(seen[i].code),
+                seen[i].direct ? "direct" : "later");
 }
 
 int main(int count, char **arguments)

@@ -224,7 +224,7 @@ static const struct fault_row rows[ROWS] = {
                   {INTERRUPTED, NOT_READY, SEEN(EIO), SEEN(ENOMEM), SEEN(EPIPE), SEEN(ECONNRESET), SEEN(EOVERFLOW)},
                   true,
                   NULL},
-    [READ] = {"read", "read", {INTERRUPTED, {EAGAIN, 0}}, false, NULL},
+    [READ] = {"read", "read", {{0, 0}}, false, PANIC},
     [WRITE] = {"write", "write", {INTERRUPTED, {EAGAIN, FAULT_PERFORM}}, false, NULL},
     [CLOSE] = {"close", "close", {DONE_THOUGH(EINTR), DONE_THOUGH(EIO), DONE_THOUGH(ENOSPC)}, false, NULL},
     [UNLINK] = {"unlink",
@@ -277,7 +277,7 @@ static const struct fault_row rows[ROWS] = {
                         false,
                         NULL},
     [IF_INDEXTONAME] = {"if_indextoname", "if_indextoname", {SEEN(ENXIO), SEEN(EMFILE), SEEN(ENOMEM)}, false, NULL},
-    [GETRANDOM] = {"getrandom", "getrandom", {INTERRUPTED, {ENOSYS, 0}, {EPERM, 0}}, false, NULL},
+    [GETRANDOM] = {"getrandom", "getrandom", {{0, 0}}, false, "for hash keys that nothing here uses: never called"},
     [REGISTER_ATFORK] = {"pthread_atfork", "__register_atfork", {RETURNED(ENOMEM)}, false, NULL},
     [CLOCK_NANOSLEEP] = {"clock_nanosleep", "clock_nanosleep", {{EINTR, FAULT_BOUNDED | FAULT_RETURNED}}, false, NULL},
     [KEY_CREATE] = {"pthread_key_create", "pthread_key_create", {{0, 0}}, false, OLD},
@@ -304,7 +304,7 @@ const struct fault_row *fault_rows(size_t *count)
 
 /* ---- the plan */
 
-static struct fault_plan plan;
+static struct fault_plan plan, standing;
 static atomic_bool counting;
 static atomic_long calls[ROWS], injected, unknown = -1;
 static uintptr_t code_begin, code_end;
@@ -313,10 +313,18 @@ void fault_begin(const struct fault_plan *given)
 {
     static const struct fault_plan none;
     plan = given ? *given : none;
+    standing = none;
     for (int row = 0; row < ROWS; row++)
         calls[row] = 0;
     injected = 0;
     atomic_store(&counting, true);
+}
+
+void fault_always(const char *name, int error)
+{
+    for (int row = 0; row < ROWS; row++)
+        if (strcmp(rows[row].name, name) == 0)
+            standing = (struct fault_plan){row, 1, FAULT_FOR_EVER, {error, FAULT_SEEN}};
 }
 
 long fault_end(void)
@@ -363,6 +371,8 @@ static const struct fault_error *fault(enum row row, void *caller)
     if (at < code_begin || at >= code_end || !atomic_load(&counting))
         return NULL;
     long index = atomic_fetch_add(&calls[row], 1) + 1;
+    if (standing.mode == FAULT_FOR_EVER && (int)row == standing.row)
+        return &standing.error;
     if (plan.mode == FAULT_NEVER || plan.mode == FAULT_SHORT || (int)row != plan.row || index < plan.index)
         return NULL;
     if (plan.mode == FAULT_ONCE && index > plan.index)

@@ -46,6 +46,8 @@ struct fault_plan {
 const struct fault_row *fault_rows(size_t *count) __attribute__((weak));
 /* Counts from 0 and follows the plan, which may be NULL. */
 void fault_begin(const struct fault_plan *plan) __attribute__((weak));
+/* Besides the plan, and until the end: every call of the row of that name fails so. */
+void fault_always(const char *name, int error) __attribute__((weak));
 /* No faults any more; how many there were. */
 long fault_end(void) __attribute__((weak));
 /* Of a row, since fault_begin(). */

@@ -11,7 +11,7 @@ weir_stream *accepted;
 
 static struct op ops[MODEL_OPS];
 static atomic_int op_count;
-static void *handles[512];
+static void *handles[1000];
 static atomic_int handle_count;
 static atomic_long progress;
 int model_error;
@@ -41,13 +41,15 @@ static void note_code(const char *text, int code)
     size_t length = strcspn(text, "(");
     if (length >= sizeof report->code[0].function)
         return;
+    bool direct = code == -model_error;
     for (int i = 0; i < report->codes; i++)
-        if (report->code[i].code == code && strncmp(report->code[i].function, text, length) == 0 &&
+        if (report->code[i].code == code && report->code[i].direct == direct && strncmp(report->code[i].function, text, length) == 0 &&
             report->code[i].function[length] == '\0')
             return;
     if (report->codes >= MODEL_CODES)
         return;
     memcpy(report->code[report->codes].function, text, length);
+    report->code[report->codes].direct = direct;
     report->code[report->codes++].code = code;
 }
 

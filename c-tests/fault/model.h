@@ -19,7 +19,7 @@
 #include <sys/uio.h>
 #include <sys/un.h>
 
-#define MODEL_OPS 160
+#define MODEL_OPS 1000
 #define MODEL_CODES 400
 #define MODEL_ROWS 128
 
@@ -46,6 +46,7 @@ struct report {
     struct {
         char function[48];
         int code;
+        bool direct; /* that of the fault, passed on */
     } code[MODEL_CODES];
 };
 
