@@ -23,6 +23,7 @@ const struct scenario scenarios[] = {
     {"labels", labels, false},
     {"embedded", embedded, false},
     {"threads", threads, true},
+    {"threads_with_streams", threads_with_streams, true},
     {"forked", forked, false},
     {"destroyed", destroyed, false},
     {"measured", measured, false},

@@ -64,6 +64,7 @@ enum row {
     GETSOCKNAME,
     GETPEERNAME,
     GETSOCKOPT,
+    SO_ERROR_FOUND,
     SETSOCKOPT,
     SHUTDOWN,
     FCNTL_GET,
@@ -164,6 +165,12 @@ static const struct fault_row rows[ROWS] = {
     [GETSOCKNAME] = {"getsockname", "getsockname", {SEEN(ENOBUFS)}, false, NULL},
     [GETPEERNAME] = {"getpeername", "getpeername", {SEEN(ENOBUFS), SEEN(ENOTCONN)}, false, NULL},
     [GETSOCKOPT] = {"getsockopt", "getsockopt", {SEEN(ENOPROTOOPT), SEEN(ENOBUFS), SEEN(ENOMEM)}, false, NULL},
+    [SO_ERROR_FOUND] = {"getsockopt finds SO_ERROR",
+                        "getsockopt",
+                        {SEEN(ECONNREFUSED), SEEN(ETIMEDOUT), SEEN(EHOSTUNREACH), SEEN(ENETUNREACH), SEEN(ECONNRESET),
+                         SEEN(EPERM)},
+                        false,
+                        NULL},
     [SETSOCKOPT] = {"setsockopt",
                     "setsockopt",
                     {SEEN(ENOPROTOOPT), SEEN(ENOBUFS), SEEN(ENOMEM), SEEN(EPERM), SEEN(EDOM)},
@@ -722,6 +729,13 @@ int getpeername(int fd, struct sockaddr *address, socklen_t *length)
 int getsockopt(int fd, int level, int name, void *value, socklen_t *length)
 {
     REAL(getsockopt);
+    if (level == SOL_SOCKET && name == SO_ERROR) {
+        const struct fault_error *found = fault(SO_ERROR_FOUND, CALLER);
+        if (found) {
+            *(int *)value = found->error;
+            return 0;
+        }
+    }
     STAND_IN(GETSOCKOPT, -1, real(fd, level, name, value, length));
 }
 

@@ -192,6 +192,45 @@ void threads(void)
     SERVE_ALL();
 }
 
+static struct echo {
+    weir_stream *ends[2];
+} echoes[3];
+
+static void echo_on(int status, size_t bytes, void *user)
+{
+    static atomic_int turn;
+    on_io(status, bytes, user);
+    struct echo *echo = &echoes[atomic_fetch_add(&turn, 1) % 3];
+    /* Of any pair, and perhaps of one that has a read pending already. */
+    if (status == 0 && turn < 90)
+        START(weir_stream_write(echo->ends[0], "echo", 4, echo_on, it));
+}
+
+/* Three pairs, of which two threads read and write at once. */
+void threads_with_streams(void)
+{
+    if (!context)
+        return;
+    TRY(weir_context_work_begin(context));
+    for (int i = 0; i < 3; i++) {
+        TRY(weir_stream_pair(context, &echoes[i].ends[0], &echoes[i].ends[1]));
+        model_keep(echoes[i].ends[0]);
+        model_keep(echoes[i].ends[1]);
+        START_EACH(weir_stream_read_each(echoes[i].ends[1], on_buffer, it));
+    }
+    pthread_t others[2] = {start_thread(run_too, context), start_thread(run_too, context)};
+    for (int i = 0; i < 3; i++)
+        START(weir_stream_write(echoes[i].ends[0], "echo", 4, echo_on, it));
+    int64_t limit = now_ns() + (model_strict ? 15 : 1) * CHECK_SECOND;
+    for (long before = -1; now_ns() < limit && !(model_done() && before == model_progress()); sleep_ms(1))
+        before = model_progress();
+    TRY(weir_context_work_end(context));
+    TRY(weir_context_stop(context));
+    join_thread(others[0]);
+    join_thread(others[1]);
+    TRY(weir_context_restart(context));
+}
+
 static void note_log(int level, const char *text, void *user)
 {
     (void)level;

@@ -184,6 +184,11 @@ bool model_done(void)
     return true;
 }
 
+long model_progress(void)
+{
+    return atomic_load(&progress);
+}
+
 /* ---- serving */
 
 static void print_pending(void)
@@ -366,10 +371,18 @@ static void too_late(int number)
     model_fail(__LINE__, "the run", "reached the time limit", 0);
 }
 
+static void on_log(int level, const char *text, void *user)
+{
+    (void)user;
+    if (level == 0 || text[0] == '\0')
+        model_fail(__LINE__, "the log", "says nothing", level);
+}
+
 static int make_context(void)
 {
     weir_context_options options = {0};
     options.struct_size = sizeof options;
+    options.log = on_log;
     options.pool_slots = 4;
     options.pool_slot_size = 256;
     return weir_context_create(&options, &context);
@@ -469,7 +482,7 @@ void model_run(const struct scenario *scenario, const struct fault_plan *plan, l
         model_reap();
     }
     int count = op_count;
-    check_operations(count, strict);
+    check_operations(count, strict && !scenario->threads);
     weir_stats stats = {0};
     stats.struct_size = sizeof stats;
     if ((code = weir_context_stats(context, &stats)) != 0 || stats.work != 0)

@@ -53,7 +53,7 @@ struct report {
 struct scenario {
     const char *name;
     void (*run)(void);
-    bool threads; /* counts differ from run to run */
+    bool threads; /* goes another way each time */
 };
 
 extern const struct scenario scenarios[];
@@ -76,6 +76,7 @@ void model_began(struct op *op, int code);
 void model_begin_serving(void);
 bool model_turn(void);
 bool model_done(void);
+long model_progress(void);
 void *model_keep(void *handle);
 void model_reap(void);
 void model_fault_over(void);

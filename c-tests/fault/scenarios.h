@@ -34,6 +34,7 @@ void records(void);
 void labels(void);
 void embedded(void);
 void threads(void);
+void threads_with_streams(void);
 void forked(void);
 void destroyed(void);
 void measured(void);
