@@ -64,6 +64,7 @@ loom:
 proof-faults:
 	@scripts/install-deps base
 	scripts/proof-faults --build $(BUILD) --jobs $(JOBS)
+	scripts/proof-faults --build $(BUILD) --jobs $(JOBS) --short --asan
 
 lint:
 	cargo fmt --check
