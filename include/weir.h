@@ -3815,7 +3815,8 @@ typedef struct weir_allocator {
     size_t struct_size;
     /**
      * Gives `size` bytes (never 0) at a multiple of `alignment` (a power of two), or NULL. A function that gets
-     * NULL in the middle of a call returns WEIR_ENOMEM.
+     * NULL in the middle of a call returns WEIR_ENOMEM. (One thing it can't do without: the table of threads that sleep
+     * on a lock grows with their number. Where this gives NULL for that, libc is asked.)
      */
     void *(*allocate)(size_t size, size_t alignment, void *user);
     /**
