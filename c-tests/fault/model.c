@@ -37,20 +37,25 @@ static bool starts_with(const char *text, const char *word)
 
 static void note_code(const char *text, int code)
 {
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
     struct report *report = model_report;
     size_t length = strcspn(text, "(");
+    bool direct = code == -model_error;
     if (length >= sizeof report->code[0].function)
         return;
-    bool direct = code == -model_error;
-    for (int i = 0; i < report->codes; i++)
-        if (report->code[i].code == code && report->code[i].direct == direct && strncmp(report->code[i].function, text, length) == 0 &&
-            report->code[i].function[length] == '\0')
-            return;
-    if (report->codes >= MODEL_CODES)
-        return;
-    memcpy(report->code[report->codes].function, text, length);
-    report->code[report->codes].direct = direct;
-    report->code[report->codes++].code = code;
+    pthread_mutex_lock(&lock);
+    int at = 0;
+    while (at < report->codes && (report->code[at].code != code || report->code[at].direct != direct ||
+                                  strncmp(report->code[at].function, text, length) != 0 ||
+                                  report->code[at].function[length] != '\0'))
+        at++;
+    if (at == report->codes && at < MODEL_CODES) {
+        memcpy(report->code[at].function, text, length);
+        report->code[at].direct = direct;
+        report->code[at].code = code;
+        report->codes++;
+    }
+    pthread_mutex_unlock(&lock);
 }
 
 /* What no caller ever sees. */
