@@ -128,8 +128,8 @@ static const struct fault_row rows[ROWS] = {
     [EPOLL_CTL_ADDING] = {"epoll_ctl ADD", "epoll_ctl", {SEEN(ENOSPC), SEEN(EPERM), SEEN(ENOMEM)}, false, NULL},
     [EPOLL_CTL_MODIFYING] = {"epoll_ctl MOD", "epoll_ctl", {SEEN(ENOMEM)}, false, NULL},
     [EPOLL_CTL_DELETING] = {"epoll_ctl DEL", "epoll_ctl", {DONE_THOUGH(ENOENT), DONE_THOUGH(EBADF)}, false, NULL},
-    [EPOLL_WAIT] = {"epoll_wait", "epoll_wait", {INTERRUPTED, SEEN(EINVAL)}, false, NULL},
-    [EPOLL_PWAIT2] = {"epoll_pwait2", "syscall", {INTERRUPTED, {ENOSYS, 0}, {EPERM, 0}, SEEN(EINVAL)}, false, NULL},
+    [EPOLL_WAIT] = {"epoll_wait", "epoll_wait", {INTERRUPTED, SEEN(EINVAL)}, false, NULL, true},
+    [EPOLL_PWAIT2] = {"epoll_pwait2", "syscall", {INTERRUPTED, {ENOSYS, 0}, {EPERM, 0}, SEEN(EINVAL)}, false, NULL, true},
     [EVENTFD] = {"eventfd", "eventfd", {SEEN(EMFILE), SEEN(ENFILE), SEEN(ENOMEM), SEEN(ENODEV)}, false, NULL},
     [TIMERFD_CREATE] = {"timerfd_create",
                         "timerfd_create",
@@ -380,7 +380,7 @@ static const struct fault_error *fault(enum row row, void *caller)
     long index = atomic_fetch_add(&calls[row], 1) + 1;
     if (standing.mode == FAULT_FOR_EVER && (int)row == standing.row)
         return &standing.error;
-    if (plan.mode == FAULT_NEVER || plan.mode == FAULT_SHORT || (int)row != plan.row || index < plan.index)
+    if (plan.mode == FAULT_NEVER || plan.mode == FAULT_SHORT || plan.mode == FAULT_SPURIOUS || (int)row != plan.row || index < plan.index)
         return NULL;
     if (plan.mode == FAULT_ONCE && index > plan.index)
         return NULL;
@@ -662,10 +662,40 @@ int open64(const char *path, int flags, ...)
 
 /* ---- waiting */
 
+/* Where something is ready, says so of everything that the set watches, for all that it is watched for. */
+static int spuriously(enum row row, void *caller, int set, struct epoll_event *events, int count, int room)
+{
+    uintptr_t at = (uintptr_t)caller;
+    int error = errno;
+    if (count <= 0 || plan.mode != FAULT_SPURIOUS || (int)row != plan.row || at < code_begin || at >= code_end ||
+        !atomic_load(&counting))
+        return count;
+    atomic_fetch_add(&injected, 1);
+    pthread_mutex_lock(&registrations);
+    for (int fd = 0; fd < FDS; fd++) {
+        if (registered[fd].set != set + 1)
+            continue;
+        struct epoll_event *found = events;
+        while (found < events + count && found->data.u64 != registered[fd].event.data.u64)
+            found++;
+        if (found == events + room)
+            break;
+        if (found == events + count) {
+            *found = (struct epoll_event){0, registered[fd].event.data};
+            count++;
+        }
+        found->events |= registered[fd].event.events & (EPOLLIN | EPOLLOUT);
+    }
+    pthread_mutex_unlock(&registrations);
+    errno = error;
+    return count;
+}
+
 int epoll_wait(int set, struct epoll_event *events, int count, int timeout)
 {
     REAL(epoll_wait);
-    STAND_IN(EPOLL_WAIT, -1, real(set, events, count, timeout));
+    STAND_IN(EPOLL_WAIT, -1,
+             spuriously(EPOLL_WAIT, CALLER, set, events, real(set, events, count, timeout), count));
 }
 
 int poll(struct pollfd *fds, nfds_t count, int timeout)
@@ -1015,6 +1045,11 @@ long syscall(long number, ...)
             atomic_store(&unknown, number);
         return real(number, a, b, c, d, e, f);
     }
+    }
+    if (row == EPOLL_PWAIT2) {
+        struct epoll_event *events = (struct epoll_event *)b;
+        STAND_IN(row, -1,
+                 (long)spuriously(row, CALLER, (int)a, events, (int)real(number, a, b, c, d, e, f), (int)c));
     }
     STAND_IN(row, -1, real(number, a, b, c, d, e, f));
 }

@@ -31,9 +31,10 @@ struct fault_row {
     struct fault_error errors[20]; /* ends with an error of 0 */
     bool shortens;                 /* may move less than it was asked for */
     const char *why_none;          /* where no error is tried: why */
+    bool waits;                    /* may tell of fds that are not ready */
 };
 
-enum fault_mode { FAULT_NEVER, FAULT_ONCE, FAULT_FOR_EVER, FAULT_SHORT };
+enum fault_mode { FAULT_NEVER, FAULT_ONCE, FAULT_FOR_EVER, FAULT_SHORT, FAULT_SPURIOUS };
 
 struct fault_plan {
     int row;
