@@ -310,6 +310,7 @@ void two_streams(int family, weir_stream *ends[2])
     weir_acceptor *acceptor = a_listener(family, &where, &length);
     accepted = NULL;
     struct op *accept = START(weir_acceptor_accept(acceptor, on_accept, it));
+    TRY(weir_context_poll(context, NULL)); /* it is registered before anyone connects */
     ends[0] = a_stream();
     struct op *connect =
         START(weir_stream_connect(ends[0], (struct sockaddr *)&where, length, on_status, it));

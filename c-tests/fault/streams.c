@@ -131,6 +131,7 @@ void accept_each(void)
     socklen_t length;
     weir_acceptor *acceptor = a_listener(AF_INET, &where, &length);
     struct op *each = START_EACH(weir_acceptor_accept_each(acceptor, on_accept, it));
+    TRY(weir_context_poll(context, NULL));
     struct op *connects[3];
     for (int i = 0; i < 3; i++) {
         weir_stream *stream = a_stream();
