@@ -91,6 +91,7 @@ mutants:
 proof-faults:
 	@scripts/install-deps base
 	scripts/proof-faults --build $(BUILD) --jobs $(JOBS)
+	scripts/proof-faults --build $(BUILD) --jobs $(JOBS) --short --asan
 
 proof-sequences: build
 	CHECK_SECONDS=7200 SEQUENCE_TABLE=1 SEQUENCE_SEED=$(SEED) SEQUENCE_SEEDS=250 $(BUILD)/c-tests/test_sequence one_thread

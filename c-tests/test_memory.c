@@ -78,6 +78,61 @@ TEST(where_it_gives_nothing_calls_return_enomem)
     CHECK_OK(weir_context_destroy(context));
 }
 
+static void hear(int level, const char *text, void *user)
+{
+    (void)level;
+    (void)text;
+    ++*(int *)user;
+}
+
+/* Found by fault injection: each of these ended the process. */
+TEST(without_memory_names_are_told_and_contexts_destroyed)
+{
+    CHECK_OK(weir_set_allocator(&own));
+    weir_context_options options = {0};
+    int lines = 0;
+    options.struct_size = sizeof options;
+    options.log = hear;
+    options.log_user = &lines;
+    weir_context *context = NULL;
+    CHECK_OK(weir_context_create(&options, &context));
+    weir_timer *named = new_timer(context), *unnamed = new_timer(context);
+    CHECK_OK(weir_handle_set_name(named, "a name"));
+    fail = 1;
+    char name[16];
+    CHECK_OK(weir_handle_name(named, name, sizeof name));
+    CHECK(strcmp(name, "a name") == 0);
+    CHECK_OK(weir_handle_name(unnamed, name, sizeof name));
+    CHECK(strcmp(name, "") == 0);
+    size_t count = 0;
+    CHECK_CODE(weir_context_report(context, NULL, 0, &count), WEIR_ENOMEM);
+    CHECK_OK(weir_context_destroy(context));
+    fail = 0;
+}
+
+static void *run_body(void *user)
+{
+    CHECK_OK(weir_context_run(user, NULL));
+    return NULL;
+}
+
+TEST(without_memory_threads_sleep_and_wake)
+{
+    CHECK_OK(weir_set_allocator(&own));
+    weir_context *context = new_context();
+    CHECK_OK(weir_context_work_begin(context));
+    fail = 1;
+    pthread_t threads[4];
+    for (int i = 0; i < 4; i++)
+        threads[i] = start_thread(run_body, context);
+    sleep_ms(100); /* all but the reactor have gone to sleep, in most cases */
+    CHECK_OK(weir_context_work_end(context));
+    for (int i = 0; i < 4; i++)
+        join_thread(threads[i]);
+    fail = 0;
+    CHECK_OK(weir_context_destroy(context));
+}
+
 TEST(it_is_too_late_once_memory_was_allocated)
 {
     weir_context *context = new_context();

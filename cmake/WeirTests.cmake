@@ -88,6 +88,8 @@ if(TARGET resolve)
         "$<TARGET_FILE:resolve>")
 endif()
 
+include(WeirFaults)
+
 # The rest is about the library as it ships, so a sanitizer build leaves it out.
 if(WEIR_TOP_LEVEL AND NOT WEIR_SANITIZE)
     set(_weir_here "${PROJECT_SOURCE_DIR}/c-tests")
@@ -108,36 +110,6 @@ if(WEIR_TOP_LEVEL AND NOT WEIR_SANITIZE)
     # Both install the same build tree, whose install manifest is one file.
     set_tests_properties(consumer.moved_install consumer.pkg_config consumer.pkg_config_static
         PROPERTIES RESOURCE_LOCK weir_install)
-
-    # Fault injection: the injector is preloaded into the program that drives it.
-    set(_weir_fault "${PROJECT_SOURCE_DIR}/c-tests/fault")
-    add_library(weir_fault_injector MODULE "${_weir_fault}/inject.c")
-    target_compile_definitions(weir_fault_injector PRIVATE _GNU_SOURCE)
-    target_compile_options(weir_fault_injector PRIVATE -Wall -Wextra -Werror)
-    target_link_libraries(weir_fault_injector PRIVATE Threads::Threads ${CMAKE_DL_LIBS})
-    set_target_properties(weir_fault_injector PROPERTIES
-        C_STANDARD 11 LIBRARY_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/c-tests")
-    weir_add_program(faults "${_weir_fault}/faults.c" c-tests)
-    foreach(_part IN ITEMS model streams datagrams loop outside)
-        target_sources(faults PRIVATE "${_weir_fault}/${_part}.c")
-    endforeach()
-    target_include_directories(faults PRIVATE "${_weir_here}")
-    target_compile_definitions(faults PRIVATE WEIR_INJECTOR="$<TARGET_FILE:weir_fault_injector>")
-    add_dependencies(faults weir_fault_injector)
-    set(_weir_cases "${PROJECT_BINARY_DIR}/c-tests/faults.cmake")
-    add_custom_command(TARGET faults POST_BUILD
-        COMMAND "${CMAKE_COMMAND}" "-DPROGRAM=$<TARGET_FILE:faults>" -DPREFIX=fault
-            "-DOUT=${_weir_cases}" -DTIMEOUT=300 -DENVIRONMENT= -DVALGRIND=
-            -P "${PROJECT_SOURCE_DIR}/cmake/discover.cmake"
-        BYPRODUCTS "${_weir_cases}"
-        VERBATIM)
-    file(WRITE "${PROJECT_BINARY_DIR}/c-tests/faults.load.cmake"
-        "if(EXISTS \"${_weir_cases}\")\n  include(\"${_weir_cases}\")\nelse()\n"
-        "  add_test(fault.not_built faults-not-built)\nendif()\n")
-    set_property(DIRECTORY "${PROJECT_SOURCE_DIR}" APPEND PROPERTY
-        TEST_INCLUDE_FILES "${PROJECT_BINARY_DIR}/c-tests/faults.load.cmake")
-    weir_add_script(fault.imports fault 60 "${_weir_fault}/imports"
-        "${weir_LIBRARY_DIR}/libweir.so.${weir_VERSION}" "$<TARGET_FILE:weir_fault_injector>")
 
     find_program(WEIR_PYTHON python3)
     mark_as_advanced(WEIR_PYTHON)

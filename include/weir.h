@@ -18,8 +18,9 @@
  * Errors. Functions return 0 or a negative code: an errno (-ECONNREFUSED) or one of WEIR_... Out-parameters
  * are written on success only. weir_strerror() and weir_error_name() know every code. A function that
  * starts an operation returns 0 and then completes exactly once, or returns an error and never
- * completes. The library prints nothing and aborts on nothing that a caller does, with one exception:
- * a C++ exception (or pthread_exit) that leaves a callback ends the process.
+ * completes. An errno of the kernel's that a function's list does not name is passed on as it is. The library
+ * prints nothing and aborts on nothing that a caller does, with one exception: a C++ exception (or pthread_exit)
+ * that leaves a callback ends the process.
  *
  * Handles are tokens, not addresses. A NULL, closed, stale, forged or wrong-type handle gives WEIR_EBADF
  * in every function, for ever.
@@ -3825,7 +3826,8 @@ typedef struct weir_allocator {
     size_t struct_size;
     /**
      * Gives `size` bytes (never 0) at a multiple of `alignment` (a power of two), or NULL. A function that gets
-     * NULL in the middle of a call returns WEIR_ENOMEM.
+     * NULL in the middle of a call returns WEIR_ENOMEM. (One thing it can't do without: the table of threads that sleep
+     * on a lock grows with their number. Where this gives NULL for that, libc is asked.)
      */
     void *(*allocate)(size_t size, size_t alignment, void *user);
     /**

@@ -3,7 +3,8 @@
  * Each scenario runs once without a fault, which counts the system calls and the allocations that the library makes
  * in it. Then it runs again, in a process of its own, for each function, some of its calls (the first few and the
  * last; with FAULT_LONG=1 in the environment nearly all), each errno of the function and both ways: that call
- * alone fails, or all from there on. Then with transfers of one byte, and with each allocation failing in turn.
+ * alone fails, or all from there on. Then with transfers of one byte, with waits that tell of fds that are not ready,
+ * and with each allocation failing in turn.
  * model.h says what must hold. The last lines are the table: calls x errnos tried.
  *
  * With FAULT_TABLE=FILE the table goes there, for scripts/proof-faults; with FAULT_ONLY=ROW only that row is
@@ -23,8 +24,11 @@ const struct scenario scenarios[] = {
     {"labels", labels, false},
     {"embedded", embedded, false},
     {"threads", threads, true},
+    {"threads_with_streams", threads_with_streams, true},
     {"forked", forked, false},
     {"destroyed", destroyed, false},
+    {"measured", measured, false},
+    {"many_of_each", many_of_each, false},
     {"tcp", tcp, false},
     {"local", local, false},
     {"large", large, false},
@@ -44,6 +48,7 @@ const struct scenario scenarios[] = {
     {"resolve_names", resolve_names, false},
     {"watches", watches, false},
     {"processes", processes, false},
+    {"processes_by_number", processes_by_number, false},
     {"jobs", jobs, false},
     {"addresses", addresses, false},
     {NULL, NULL, false},
@@ -56,9 +61,33 @@ static int failures, runs;
 
 struct figures {
     long calls;
-    long once, for_ever, shorter;
+    long once, for_ever, other;
     long tried[20]; /* of each errno */
 };
+/* Every code that a function has returned. */
+static struct {
+    char function[48];
+    int code;
+    bool direct;
+} seen[1000];
+static int seen_count;
+
+static void note_codes(void)
+{
+    for (int i = 0; i < shared->codes; i++) {
+        int at = 0;
+        while (at < seen_count &&
+               (seen[at].code != shared->code[i].code || seen[at].direct != shared->code[i].direct ||
+                strcmp(seen[at].function, shared->code[i].function) != 0))
+            at++;
+        if (at == seen_count && at < 1000) {
+            memcpy(seen[at].function, shared->code[i].function, sizeof seen[at].function);
+            seen[at].direct = shared->code[i].direct;
+            seen[seen_count++].code = shared->code[i].code;
+        }
+    }
+}
+
 static struct figures figures[MODEL_ROWS], allocation_figures;
 
 /* One run in a child; true when it was as the model says. */
@@ -92,6 +121,7 @@ static bool run(const struct scenario *scenario, const struct report *baseline, 
     while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
     }
     runs++;
+    note_codes();
     bool good = WIFEXITED(status) && WEXITSTATUS(status) == 0;
     if (good && shared->unknown >= 0) {
         printf("FAILED  %s: libweir makes the system call %ld, which the injector does not know\n", scenario->name,
@@ -187,8 +217,19 @@ static void try_row(const struct scenario *scenario, const struct report *baseli
         struct fault_plan plan = {(int)number, 1, FAULT_SHORT, {0, 0}};
         snprintf(what, sizeof what, "%s moves one byte at a time", row->name);
         run(scenario, NULL, &plan, 0, false, false, what);
-        sum->shorter++;
+        sum->other++;
     }
+}
+
+static void try_spurious(const struct scenario *scenario, const struct report *baseline, size_t number)
+{
+    struct fault_plan plan = {(int)number, 1, FAULT_SPURIOUS, {0, 0}};
+    char what[160];
+    if (!rows[number].waits || baseline->calls[number] == 0)
+        return;
+    snprintf(what, sizeof what, "%s tells of everything", rows[number].name);
+    run(scenario, NULL, &plan, 0, false, false, what);
+    figures[number].other++;
 }
 
 static void try_allocations(const struct scenario *scenario, const struct report *baseline)
@@ -222,8 +263,10 @@ static void try_scenario(const struct scenario *scenario)
         return;
     *baseline = *shared;
     for (size_t row = 0; row < row_count; row++)
-        if (is_chosen(rows[row].name))
+        if (is_chosen(rows[row].name)) {
             try_row(scenario, baseline, row, thorough && *thorough == '1');
+            try_spurious(scenario, baseline, row);
+        }
     if (is_chosen("allocation"))
         try_allocations(scenario, baseline);
     free(baseline);
@@ -235,12 +278,12 @@ static void try_scenario(const struct scenario *scenario)
 /* One line a function, its columns apart by tabs; with `all` also those that were not called. */
 static void print_table(FILE *to, bool all)
 {
-    fprintf(to, "function\tcalls\tonce\tfor ever\tshort\terrnos (runs)\n");
+    fprintf(to, "function\tcalls\tonce\tfor ever\tother\terrnos (runs)\n");
     for (size_t row = 0; row < row_count; row++) {
         const struct figures *sum = &figures[row];
         if (sum->calls == 0 && !all)
             continue;
-        fprintf(to, "%s\t%ld\t%ld\t%ld\t%ld\t", rows[row].name, sum->calls, sum->once, sum->for_ever, sum->shorter);
+        fprintf(to, "%s\t%ld\t%ld\t%ld\t%ld\t", rows[row].name, sum->calls, sum->once, sum->for_ever, sum->other);
         if (rows[row].why_none)
             fprintf(to, "%s", rows[row].why_none);
         for (int e = 0; rows[row].errors[e].error != 0; e++)
@@ -251,6 +294,9 @@ static void print_table(FILE *to, bool all)
     fprintf(to, "allocation\t%ld\t%ld\t%ld\t0\tENOMEM(%ld)\n", sum->calls, sum->once, sum->for_ever,
             sum->once + sum->for_ever);
     fprintf(to, "runs\t%d\t%d\n", runs, failures);
+    for (int i = 0; all && i < seen_count; i++)
+        fprintf(to, "code\t%s\t%s\t%s\n", seen[i].function, weir_error_name(seen[i].code),
+                seen[i].direct ? "direct" : "later");
 }
 
 int main(int count, char **arguments)

@@ -64,6 +64,7 @@ enum row {
     GETSOCKNAME,
     GETPEERNAME,
     GETSOCKOPT,
+    SO_ERROR_FOUND,
     SETSOCKOPT,
     SHUTDOWN,
     FCNTL_GET,
@@ -127,8 +128,8 @@ static const struct fault_row rows[ROWS] = {
     [EPOLL_CTL_ADDING] = {"epoll_ctl ADD", "epoll_ctl", {SEEN(ENOSPC), SEEN(EPERM), SEEN(ENOMEM)}, false, NULL},
     [EPOLL_CTL_MODIFYING] = {"epoll_ctl MOD", "epoll_ctl", {SEEN(ENOMEM)}, false, NULL},
     [EPOLL_CTL_DELETING] = {"epoll_ctl DEL", "epoll_ctl", {DONE_THOUGH(ENOENT), DONE_THOUGH(EBADF)}, false, NULL},
-    [EPOLL_WAIT] = {"epoll_wait", "epoll_wait", {INTERRUPTED}, false, NULL},
-    [EPOLL_PWAIT2] = {"epoll_pwait2", "syscall", {INTERRUPTED, {ENOSYS, 0}, {EPERM, 0}}, false, NULL},
+    [EPOLL_WAIT] = {"epoll_wait", "epoll_wait", {INTERRUPTED, SEEN(EINVAL)}, false, NULL, true},
+    [EPOLL_PWAIT2] = {"epoll_pwait2", "syscall", {INTERRUPTED, {ENOSYS, 0}, {EPERM, 0}, SEEN(EINVAL)}, false, NULL, true},
     [EVENTFD] = {"eventfd", "eventfd", {SEEN(EMFILE), SEEN(ENFILE), SEEN(ENOMEM), SEEN(ENODEV)}, false, NULL},
     [TIMERFD_CREATE] = {"timerfd_create",
                         "timerfd_create",
@@ -164,6 +165,12 @@ static const struct fault_row rows[ROWS] = {
     [GETSOCKNAME] = {"getsockname", "getsockname", {SEEN(ENOBUFS)}, false, NULL},
     [GETPEERNAME] = {"getpeername", "getpeername", {SEEN(ENOBUFS), SEEN(ENOTCONN)}, false, NULL},
     [GETSOCKOPT] = {"getsockopt", "getsockopt", {SEEN(ENOPROTOOPT), SEEN(ENOBUFS), SEEN(ENOMEM)}, false, NULL},
+    [SO_ERROR_FOUND] = {"getsockopt finds SO_ERROR",
+                        "getsockopt",
+                        {SEEN(ECONNREFUSED), SEEN(ETIMEDOUT), SEEN(EHOSTUNREACH), SEEN(ENETUNREACH), SEEN(ECONNRESET),
+                         SEEN(EPERM)},
+                        false,
+                        NULL},
     [SETSOCKOPT] = {"setsockopt",
                     "setsockopt",
                     {SEEN(ENOPROTOOPT), SEEN(ENOBUFS), SEEN(ENOMEM), SEEN(EPERM), SEEN(EDOM)},
@@ -224,7 +231,7 @@ static const struct fault_row rows[ROWS] = {
                   {INTERRUPTED, NOT_READY, SEEN(EIO), SEEN(ENOMEM), SEEN(EPIPE), SEEN(ECONNRESET), SEEN(EOVERFLOW)},
                   true,
                   NULL},
-    [READ] = {"read", "read", {INTERRUPTED, {EAGAIN, 0}}, false, NULL},
+    [READ] = {"read", "read", {{0, 0}}, false, PANIC},
     [WRITE] = {"write", "write", {INTERRUPTED, {EAGAIN, FAULT_PERFORM}}, false, NULL},
     [CLOSE] = {"close", "close", {DONE_THOUGH(EINTR), DONE_THOUGH(EIO), DONE_THOUGH(ENOSPC)}, false, NULL},
     [UNLINK] = {"unlink",
@@ -277,7 +284,7 @@ static const struct fault_row rows[ROWS] = {
                         false,
                         NULL},
     [IF_INDEXTONAME] = {"if_indextoname", "if_indextoname", {SEEN(ENXIO), SEEN(EMFILE), SEEN(ENOMEM)}, false, NULL},
-    [GETRANDOM] = {"getrandom", "getrandom", {INTERRUPTED, {ENOSYS, 0}, {EPERM, 0}}, false, NULL},
+    [GETRANDOM] = {"getrandom", "getrandom", {{0, 0}}, false, "for hash keys that nothing here uses: never called"},
     [REGISTER_ATFORK] = {"pthread_atfork", "__register_atfork", {RETURNED(ENOMEM)}, false, NULL},
     [CLOCK_NANOSLEEP] = {"clock_nanosleep", "clock_nanosleep", {{EINTR, FAULT_BOUNDED | FAULT_RETURNED}}, false, NULL},
     [KEY_CREATE] = {"pthread_key_create", "pthread_key_create", {{0, 0}}, false, OLD},
@@ -304,7 +311,7 @@ const struct fault_row *fault_rows(size_t *count)
 
 /* ---- the plan */
 
-static struct fault_plan plan;
+static struct fault_plan plan, standing;
 static atomic_bool counting;
 static atomic_long calls[ROWS], injected, unknown = -1;
 static uintptr_t code_begin, code_end;
@@ -313,10 +320,18 @@ void fault_begin(const struct fault_plan *given)
 {
     static const struct fault_plan none;
     plan = given ? *given : none;
+    standing = none;
     for (int row = 0; row < ROWS; row++)
         calls[row] = 0;
     injected = 0;
     atomic_store(&counting, true);
+}
+
+void fault_always(const char *name, int error)
+{
+    for (int row = 0; row < ROWS; row++)
+        if (strcmp(rows[row].name, name) == 0)
+            standing = (struct fault_plan){row, 1, FAULT_FOR_EVER, {error, FAULT_SEEN}};
 }
 
 long fault_end(void)
@@ -363,7 +378,9 @@ static const struct fault_error *fault(enum row row, void *caller)
     if (at < code_begin || at >= code_end || !atomic_load(&counting))
         return NULL;
     long index = atomic_fetch_add(&calls[row], 1) + 1;
-    if (plan.mode == FAULT_NEVER || plan.mode == FAULT_SHORT || (int)row != plan.row || index < plan.index)
+    if (standing.mode == FAULT_FOR_EVER && (int)row == standing.row)
+        return &standing.error;
+    if (plan.mode == FAULT_NEVER || plan.mode == FAULT_SHORT || plan.mode == FAULT_SPURIOUS || (int)row != plan.row || index < plan.index)
         return NULL;
     if (plan.mode == FAULT_ONCE && index > plan.index)
         return NULL;
@@ -645,10 +662,40 @@ int open64(const char *path, int flags, ...)
 
 /* ---- waiting */
 
+/* Where something is ready, says so of everything that the set watches, for all that it is watched for. */
+static int spuriously(enum row row, void *caller, int set, struct epoll_event *events, int count, int room)
+{
+    uintptr_t at = (uintptr_t)caller;
+    int error = errno;
+    if (count <= 0 || plan.mode != FAULT_SPURIOUS || (int)row != plan.row || at < code_begin || at >= code_end ||
+        !atomic_load(&counting))
+        return count;
+    atomic_fetch_add(&injected, 1);
+    pthread_mutex_lock(&registrations);
+    for (int fd = 0; fd < FDS; fd++) {
+        if (registered[fd].set != set + 1)
+            continue;
+        struct epoll_event *found = events;
+        while (found < events + count && found->data.u64 != registered[fd].event.data.u64)
+            found++;
+        if (found == events + room)
+            break;
+        if (found == events + count) {
+            *found = (struct epoll_event){0, registered[fd].event.data};
+            count++;
+        }
+        found->events |= registered[fd].event.events & (EPOLLIN | EPOLLOUT);
+    }
+    pthread_mutex_unlock(&registrations);
+    errno = error;
+    return count;
+}
+
 int epoll_wait(int set, struct epoll_event *events, int count, int timeout)
 {
     REAL(epoll_wait);
-    STAND_IN(EPOLL_WAIT, -1, real(set, events, count, timeout));
+    STAND_IN(EPOLL_WAIT, -1,
+             spuriously(EPOLL_WAIT, CALLER, set, events, real(set, events, count, timeout), count));
 }
 
 int poll(struct pollfd *fds, nfds_t count, int timeout)
@@ -712,6 +759,13 @@ int getpeername(int fd, struct sockaddr *address, socklen_t *length)
 int getsockopt(int fd, int level, int name, void *value, socklen_t *length)
 {
     REAL(getsockopt);
+    if (level == SOL_SOCKET && name == SO_ERROR) {
+        const struct fault_error *found = fault(SO_ERROR_FOUND, CALLER);
+        if (found) {
+            *(int *)value = found->error;
+            return 0;
+        }
+    }
     STAND_IN(GETSOCKOPT, -1, real(fd, level, name, value, length));
 }
 
@@ -991,6 +1045,11 @@ long syscall(long number, ...)
             atomic_store(&unknown, number);
         return real(number, a, b, c, d, e, f);
     }
+    }
+    if (row == EPOLL_PWAIT2) {
+        struct epoll_event *events = (struct epoll_event *)b;
+        STAND_IN(row, -1,
+                 (long)spuriously(row, CALLER, (int)a, events, (int)real(number, a, b, c, d, e, f), (int)c));
     }
     STAND_IN(row, -1, real(number, a, b, c, d, e, f));
 }

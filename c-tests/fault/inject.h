@@ -31,9 +31,10 @@ struct fault_row {
     struct fault_error errors[20]; /* ends with an error of 0 */
     bool shortens;                 /* may move less than it was asked for */
     const char *why_none;          /* where no error is tried: why */
+    bool waits;                    /* may tell of fds that are not ready */
 };
 
-enum fault_mode { FAULT_NEVER, FAULT_ONCE, FAULT_FOR_EVER, FAULT_SHORT };
+enum fault_mode { FAULT_NEVER, FAULT_ONCE, FAULT_FOR_EVER, FAULT_SHORT, FAULT_SPURIOUS };
 
 struct fault_plan {
     int row;
@@ -46,6 +47,8 @@ struct fault_plan {
 const struct fault_row *fault_rows(size_t *count) __attribute__((weak));
 /* Counts from 0 and follows the plan, which may be NULL. */
 void fault_begin(const struct fault_plan *plan) __attribute__((weak));
+/* Besides the plan, and until the end: every call of the row of that name fails so. */
+void fault_always(const char *name, int error) __attribute__((weak));
 /* No faults any more; how many there were. */
 long fault_end(void) __attribute__((weak));
 /* Of a row, since fault_begin(). */

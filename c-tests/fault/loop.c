@@ -192,6 +192,45 @@ void threads(void)
     SERVE_ALL();
 }
 
+static struct echo {
+    weir_stream *ends[2];
+} echoes[3];
+
+static void echo_on(int status, size_t bytes, void *user)
+{
+    static atomic_int turn;
+    on_io(status, bytes, user);
+    struct echo *echo = &echoes[atomic_fetch_add(&turn, 1) % 3];
+    /* Of any pair, and perhaps of one that has a read pending already. */
+    if (status == 0 && turn < 90)
+        START(weir_stream_write(echo->ends[0], "echo", 4, echo_on, it));
+}
+
+/* Three pairs, of which two threads read and write at once. */
+void threads_with_streams(void)
+{
+    if (!context)
+        return;
+    TRY(weir_context_work_begin(context));
+    for (int i = 0; i < 3; i++) {
+        TRY(weir_stream_pair(context, &echoes[i].ends[0], &echoes[i].ends[1]));
+        model_keep(echoes[i].ends[0]);
+        model_keep(echoes[i].ends[1]);
+        START_EACH(weir_stream_read_each(echoes[i].ends[1], on_buffer, it));
+    }
+    pthread_t others[2] = {start_thread(run_too, context), start_thread(run_too, context)};
+    for (int i = 0; i < 3; i++)
+        START(weir_stream_write(echoes[i].ends[0], "echo", 4, echo_on, it));
+    int64_t limit = now_ns() + (model_strict ? 15 : 1) * CHECK_SECOND;
+    for (long before = -1; now_ns() < limit && !(model_done() && before == model_progress()); sleep_ms(1))
+        before = model_progress();
+    TRY(weir_context_work_end(context));
+    TRY(weir_context_stop(context));
+    join_thread(others[0]);
+    join_thread(others[1]);
+    TRY(weir_context_restart(context));
+}
+
 static void note_log(int level, const char *text, void *user)
 {
     (void)level;
@@ -228,6 +267,89 @@ void destroyed(void)
     EXPECT(lines == 3);
 }
 
+static void note_stall(const weir_stall *stall, void *user)
+{
+    (void)stall;
+    (*(int *)user)++;
+}
+
+/* A context that measures, with a limit that every callback is over. */
+void measured(void)
+{
+    static char in[8];
+    static int stalls;
+    weir_context_options options = {0};
+    options.struct_size = sizeof options;
+    options.flags = WEIR_CONTEXT_MEASURE;
+    options.stall_limit_ns = 1;
+    options.stall = note_stall;
+    options.stall_user = &stalls;
+    weir_context *first = context, *other = NULL;
+    if (TRY(weir_context_create(&options, &other)) != 0)
+        return;
+    context = other;
+    weir_stream *ends[2] = {NULL, NULL};
+    TRY(weir_stream_pair(context, &ends[0], &ends[1]));
+    TRY(weir_handle_set_name(ends[0], "slow"));
+    struct op *read = START(weir_stream_read_some(ends[0], in, sizeof in, on_io, it));
+    START(weir_stream_write(ends[1], "x", 1, on_io, it));
+    weir_timer *timer = NULL;
+    TRY(weir_timer_create(context, &timer));
+    for (int i = 0; i < 3; i++)
+        START(weir_timer_wait(timer, on_status, it));
+    START(weir_context_post(context, on_status, it));
+    SERVE_ALL();
+    EXPECT(stalls > 0 && read->bytes == 1);
+    weir_stats stats = {0};
+    stats.struct_size = sizeof stats;
+    TRY(weir_context_stats(context, &stats));
+    int code = weir_context_destroy(other);
+    if (code != 0)
+        model_fail(__LINE__, "weir_context_destroy", "failed", code);
+    context = first;
+}
+
+/* Enough for every table and every pool to grow. */
+void many_of_each(void)
+{
+    static char in[8], byte[40][1];
+    static weir_timer *timers[150];
+    static weir_watch *watches[60];
+    static int pipes[60][2];
+    weir_strand *strand = NULL;
+    TRY(weir_strand_create(context, &strand));
+    model_keep(strand);
+    for (int i = 0; i < 150; i++) {
+        timers[i] = a_timer(i * 1000);
+        START(weir_timer_wait(timers[i], on_status, it));
+        START(weir_timer_wait(timers[i], on_status, it));
+        START(weir_context_post(context, on_status, it));
+        START(weir_strand_post(strand, on_status, it));
+    }
+    weir_stream *ends[2] = {NULL, NULL};
+    TRY(weir_stream_pair(context, &ends[0], &ends[1]));
+    model_keep(ends[0]);
+    model_keep(ends[1]);
+    for (int i = 0; i < 40; i++)
+        START(weir_stream_send(ends[0], byte[i], 1, on_io, it));
+    for (int i = 0; i < 60; i++) {
+        if (pipe(pipes[i]) != 0)
+            model_fail(__LINE__, "pipe", "failed", 0);
+        TRY(weir_watch_create(context, pipes[i][1], &watches[i]));
+        model_keep(watches[i]);
+        TRY(weir_handle_set_tag(watches[i], 5));
+        START(weir_watch_start(watches[i], WEIR_WATCH_WRITE, 0, WEIR_FOREVER, on_value, it));
+    }
+    SERVE_ALL();
+    START(weir_stream_read(ends[1], in, sizeof in, on_io, it));
+    SERVE_ALL();
+    for (int i = 0; i < 60; i++) {
+        TRY(weir_watch_close(watches[i]));
+        close(pipes[i][0]);
+        close(pipes[i][1]);
+    }
+}
+
 /* Both sides of a fork go on. */
 void forked(void)
 {
@@ -243,6 +365,13 @@ void forked(void)
     TRY(weir_watch_create(context, watched[0], &watch));
     model_keep(watch);
     weir_timer *timer = a_timer(1 * CHECK_MS);
+    weir_signals *set = NULL;
+    TRY(weir_signals_create(context, &set));
+    model_keep(set);
+    if (TRY(weir_signals_add(set, SIGUSR1, 0)) != 0)
+        signal(SIGUSR1, SIG_IGN);
+    else
+        START(weir_signals_wait(set, on_value, it));
     struct op *read = START(weir_stream_read_some(ends[0], in[0], 8, on_io, it));
     struct op *seen = START(weir_watch_start(watch, WEIR_WATCH_READ, 0, WEIR_FOREVER, on_value, it));
     START(weir_timer_wait(timer, on_status, it));
@@ -262,6 +391,7 @@ void forked(void)
         }
         TRY(weir_context_notify_fork(context, WEIR_FORK_PARENT));
         START(weir_stream_write(ends[1], "x", 1, on_io, it));
+        raise(SIGUSR1);
         if (write(watched[1], "x", 1) != 1)
             model_fail(__LINE__, "write", "failed", 0);
         SERVE_ALL();
@@ -284,6 +414,7 @@ void forked(void)
     /* Whatever has failed meanwhile: what it calls a success works. */
     model_fault_over();
     START(weir_stream_write(ends[1], "x", 1, on_io, it));
+    raise(SIGUSR1);
     if (write(watched[1], "x", 1) != 1)
         model_fail(__LINE__, "write", "failed", 0);
     int64_t limit = now_ns() + (model_error == EPERM ? 1 : 10) * CHECK_SECOND;

@@ -11,7 +11,7 @@ weir_stream *accepted;
 
 static struct op ops[MODEL_OPS];
 static atomic_int op_count;
-static void *handles[512];
+static void *handles[1000];
 static atomic_int handle_count;
 static atomic_long progress;
 int model_error;
@@ -37,18 +37,25 @@ static bool starts_with(const char *text, const char *word)
 
 static void note_code(const char *text, int code)
 {
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
     struct report *report = model_report;
     size_t length = strcspn(text, "(");
+    bool direct = code == -model_error;
     if (length >= sizeof report->code[0].function)
         return;
-    for (int i = 0; i < report->codes; i++)
-        if (report->code[i].code == code && strncmp(report->code[i].function, text, length) == 0 &&
-            report->code[i].function[length] == '\0')
-            return;
-    if (report->codes >= MODEL_CODES)
-        return;
-    memcpy(report->code[report->codes].function, text, length);
-    report->code[report->codes++].code = code;
+    pthread_mutex_lock(&lock);
+    int at = 0;
+    while (at < report->codes && (report->code[at].code != code || report->code[at].direct != direct ||
+                                  strncmp(report->code[at].function, text, length) != 0 ||
+                                  report->code[at].function[length] != '\0'))
+        at++;
+    if (at == report->codes && at < MODEL_CODES) {
+        memcpy(report->code[at].function, text, length);
+        report->code[at].direct = direct;
+        report->code[at].code = code;
+        report->codes++;
+    }
+    pthread_mutex_unlock(&lock);
 }
 
 /* What no caller ever sees. */
@@ -182,6 +189,11 @@ bool model_done(void)
     return true;
 }
 
+long model_progress(void)
+{
+    return atomic_load(&progress);
+}
+
 /* ---- serving */
 
 static void print_pending(void)
@@ -298,6 +310,7 @@ void two_streams(int family, weir_stream *ends[2])
     weir_acceptor *acceptor = a_listener(family, &where, &length);
     accepted = NULL;
     struct op *accept = START(weir_acceptor_accept(acceptor, on_accept, it));
+    TRY(weir_context_poll(context, NULL)); /* it is registered before anyone connects */
     ends[0] = a_stream();
     struct op *connect =
         START(weir_stream_connect(ends[0], (struct sockaddr *)&where, length, on_status, it));
@@ -364,10 +377,18 @@ static void too_late(int number)
     model_fail(__LINE__, "the run", "reached the time limit", 0);
 }
 
+static void on_log(int level, const char *text, void *user)
+{
+    (void)user;
+    if (level == 0 || text[0] == '\0')
+        model_fail(__LINE__, "the log", "says nothing", level);
+}
+
 static int make_context(void)
 {
     weir_context_options options = {0};
     options.struct_size = sizeof options;
+    options.log = on_log;
     options.pool_slots = 4;
     options.pool_slot_size = 256;
     return weir_context_create(&options, &context);
@@ -467,7 +488,7 @@ void model_run(const struct scenario *scenario, const struct fault_plan *plan, l
         model_reap();
     }
     int count = op_count;
-    check_operations(count, strict);
+    check_operations(count, strict && !scenario->threads);
     weir_stats stats = {0};
     stats.struct_size = sizeof stats;
     if ((code = weir_context_stats(context, &stats)) != 0 || stats.work != 0)

@@ -19,7 +19,7 @@
 #include <sys/uio.h>
 #include <sys/un.h>
 
-#define MODEL_OPS 160
+#define MODEL_OPS 1000
 #define MODEL_CODES 400
 #define MODEL_ROWS 128
 
@@ -46,13 +46,14 @@ struct report {
     struct {
         char function[48];
         int code;
+        bool direct; /* that of the fault, passed on */
     } code[MODEL_CODES];
 };
 
 struct scenario {
     const char *name;
     void (*run)(void);
-    bool threads; /* counts differ from run to run */
+    bool threads; /* goes another way each time */
 };
 
 extern const struct scenario scenarios[];
@@ -75,6 +76,7 @@ void model_began(struct op *op, int code);
 void model_begin_serving(void);
 bool model_turn(void);
 bool model_done(void);
+long model_progress(void);
 void *model_keep(void *handle);
 void model_reap(void);
 void model_fault_over(void);

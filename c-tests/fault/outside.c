@@ -20,6 +20,16 @@ void signals(void)
         TRY(weir_signals_cancel(set, NULL));
     TRY(weir_signals_remove(set, SIGUSR2));
     TRY(weir_signals_clear(set));
+    weir_signals_close(set);
+    weir_signals_close(other);
+    /* Where sigaction itself fails nothing can be put back. */
+    struct sigaction now;
+    for (int number = SIGUSR1; model_error != EINVAL; number = SIGUSR2) {
+        if (sigaction(number, NULL, &now) != 0 || (now.sa_handler != SIG_DFL && now.sa_handler != SIG_IGN))
+            model_fail(__LINE__, "the action before", "is not restored", 0);
+        if (number == SIGUSR2)
+            break;
+    }
 }
 
 void resolve_numbers(void)
@@ -88,6 +98,13 @@ void watches(void)
     }
 }
 
+/* On a kernel without pidfds, or behind a filter: children are asked for by number. */
+void processes_by_number(void)
+{
+    fault_always("pidfd_open", ENOSYS);
+    processes();
+}
+
 void processes(void)
 {
     weir_process *process[2] = {NULL, NULL};
@@ -120,8 +137,11 @@ void processes(void)
         waitpid(child[i], NULL, 0);
 }
 
+static atomic_int halved;
+
 static int half(void *argument)
 {
+    atomic_fetch_add(&halved, 1);
     return *(int *)argument / 2;
 }
 
@@ -129,12 +149,18 @@ void jobs(void)
 {
     static int number = 42;
     weir_job *job = NULL;
-    START(weir_job_start(context, half, &number, NULL, on_value, it));
-    START(weir_job_start(context, half, &number, &job, on_value, it));
+    struct op *started[3];
+    started[0] = START(weir_job_start(context, half, &number, NULL, on_value, it));
+    started[1] = START(weir_job_start(context, half, &number, &job, on_value, it));
     model_keep(job);
     SERVE_ALL();
-    START(weir_job_start(context, half, &number, NULL, on_value, it));
+    started[2] = START(weir_job_start(context, half, &number, NULL, on_value, it));
     SERVE_ALL();
+    int done = 0;
+    for (int i = 0; i < 3; i++)
+        done += started[i]->code == 0 && atomic_load(&started[i]->ends) == 1 && started[i]->status == 0;
+    if (done != halved)
+        model_fail(__LINE__, "the jobs", "ran another number of times than they completed", done);
 }
 
 void addresses(void)

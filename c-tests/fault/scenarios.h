@@ -34,8 +34,11 @@ void records(void);
 void labels(void);
 void embedded(void);
 void threads(void);
+void threads_with_streams(void);
 void forked(void);
 void destroyed(void);
+void measured(void);
+void many_of_each(void);
 
 /* outside.c */
 void signals(void);
@@ -43,6 +46,7 @@ void resolve_numbers(void);
 void resolve_names(void);
 void watches(void);
 void processes(void);
+void processes_by_number(void);
 void jobs(void);
 void addresses(void);
 

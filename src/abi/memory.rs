@@ -13,7 +13,8 @@ pub struct weir_allocator {
     /// sizeof(weir_allocator).
     pub struct_size: usize,
     /// Gives `size` bytes (never 0) at a multiple of `alignment` (a power of two), or NULL. A function that gets
-    /// NULL in the middle of a call returns WEIR_ENOMEM.
+    /// NULL in the middle of a call returns WEIR_ENOMEM. (One thing it can't do without: the table of threads that sleep
+    /// on a lock grows with their number. Where this gives NULL for that, libc is asked.)
     pub allocate: Option<
         unsafe extern "C" fn(size: usize, alignment: usize, user: *mut c_void) -> *mut c_void,
     >,

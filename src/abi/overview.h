@@ -15,8 +15,9 @@
  * Errors. Functions return 0 or a negative code: an errno (-ECONNREFUSED) or one of WEIR_... Out-parameters
  * are written on success only. weir_strerror() and weir_error_name() know every code. A function that
  * starts an operation returns 0 and then completes exactly once, or returns an error and never
- * completes. The library prints nothing and aborts on nothing that a caller does, with one exception:
- * a C++ exception (or pthread_exit) that leaves a callback ends the process.
+ * completes. An errno of the kernel's that a function's list does not name is passed on as it is. The library
+ * prints nothing and aborts on nothing that a caller does, with one exception: a C++ exception (or pthread_exit)
+ * that leaves a callback ends the process.
  *
  * Handles are tokens, not addresses. A NULL, closed, stale, forged or wrong-type handle gives WEIR_EBADF
  * in every function, for ever.

@@ -26,6 +26,9 @@ pub mod timer;
 pub mod watch;
 pub mod write_queue;
 
+#[cfg(all(test, not(loom)))]
+mod fault_tests;
+
 /// Handle kinds of the services (contexts, timers, strands, watches and hooks, which `sched` knows, are 1, 2, 5, 9 and 12).
 pub mod kind {
     /// `weir_stream`.

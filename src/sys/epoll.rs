@@ -2,6 +2,8 @@
 #![allow(unsafe_code, reason = "calls libc")]
 
 use super::errno::{Errno, check};
+#[cfg(all(test, not(loom)))]
+use super::fault;
 use super::fd;
 use libc::{c_int, c_long, epoll_event};
 use std::os::fd::RawFd;
@@ -103,6 +105,8 @@ pub struct Epoll {
 impl Epoll {
     /// Makes an empty set.
     pub fn new() -> Result<Epoll, Errno> {
+        #[cfg(all(test, not(loom)))]
+        fault::check(fault::Call::EpollCreate)?;
         // SAFETY: takes a number only.
         let fd = check(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
         Ok(Epoll { fd })
@@ -116,11 +120,15 @@ impl Epoll {
 
     /// Registers an fd. Its events carry `data`.
     pub fn add(&self, fd: RawFd, events: u32, data: u64) -> Result<(), Errno> {
+        #[cfg(all(test, not(loom)))]
+        fault::check(fault::Call::EpollAdd)?;
         self.control(libc::EPOLL_CTL_ADD, fd, events, data)
     }
 
     /// Replaces the interest and the data of a registration. What is ready is reported anew.
     pub fn modify(&self, fd: RawFd, events: u32, data: u64) -> Result<(), Errno> {
+        #[cfg(all(test, not(loom)))]
+        fault::check(fault::Call::EpollModify)?;
         self.control(libc::EPOLL_CTL_MOD, fd, events, data)
     }
 

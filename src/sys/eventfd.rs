@@ -2,6 +2,8 @@
 #![allow(unsafe_code, reason = "calls libc")]
 
 use super::errno::{Errno, check, retry, retry_bytes};
+#[cfg(all(test, not(loom)))]
+use super::fault;
 use super::fd;
 use std::os::fd::RawFd;
 
@@ -13,6 +15,8 @@ pub struct EventFd {
 impl EventFd {
     /// Makes one at 0.
     pub fn new() -> Result<EventFd, Errno> {
+        #[cfg(all(test, not(loom)))]
+        fault::check(fault::Call::EventFd)?;
         // SAFETY: takes numbers only.
         let fd = check(unsafe { libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) })?;
         Ok(EventFd { fd })

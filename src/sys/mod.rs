@@ -21,6 +21,8 @@ pub mod datagram;
 pub mod epoll;
 pub mod errno;
 pub mod eventfd;
+#[cfg(all(test, not(loom)))]
+pub mod fault;
 pub mod fd;
 pub mod fork;
 #[cfg_attr(

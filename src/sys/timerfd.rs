@@ -2,6 +2,8 @@
 #![allow(unsafe_code, reason = "calls libc")]
 
 use super::errno::{Errno, check};
+#[cfg(all(test, not(loom)))]
+use super::fault;
 use super::fd;
 use libc::{itimerspec, timespec};
 use std::os::fd::RawFd;
@@ -17,6 +19,8 @@ pub struct TimerFd {
 impl TimerFd {
     /// Makes one that is disarmed.
     pub fn new() -> Result<TimerFd, Errno> {
+        #[cfg(all(test, not(loom)))]
+        fault::check(fault::Call::TimerFd)?;
         let flags = libc::TFD_NONBLOCK | libc::TFD_CLOEXEC;
         // SAFETY: takes numbers only.
         let fd = check(unsafe { libc::timerfd_create(libc::CLOCK_MONOTONIC, flags) })?;
