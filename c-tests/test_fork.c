@@ -235,6 +235,30 @@ static void fork_in_callback(int status, void *user)
     check_child(child);
 }
 
+TEST(h70_a_timer_that_was_armed_fires_in_the_child_too)
+{
+    weir_context *context = new_context();
+    weir_timer *timer = new_timer(context);
+    struct counter counter = {0};
+    CHECK_OK(weir_timer_expires_after(timer, 60 * CHECK_MS));
+    CHECK_OK(weir_timer_wait(timer, done, &counter));
+    /* Sleeps, and so has armed it. */
+    CHECK_OK(weir_context_run_for(context, 2 * CHECK_MS, NULL));
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        CHECK_OK(weir_context_notify_fork(context, WEIR_FORK_CHILD));
+        CHECK_OK(weir_context_run(context, NULL));
+        CHECK_EQ(counter.calls, 1);
+        CHECK_OK(counter.status);
+        child_ends();
+    }
+    check_child(child);
+    CHECK_OK(weir_context_run(context, NULL));
+    CHECK_EQ(counter.calls, 1);
+    CHECK_OK(weir_context_destroy(context));
+}
+
 TEST(h70_fork_in_a_callback)
 {
     static struct both both;
