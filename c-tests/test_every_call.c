@@ -275,12 +275,34 @@ static atomic_int everything_called;
 static atomic_bool ending;
 static _Thread_local bool busy_here;
 
+/* The handles that the callbacks of a case are about. */
+static void *subjects[4];
+
+static void every_function_of_a_subject(void *handle)
+{
+    size_t count = 0;
+    uint64_t tag = 0;
+    char name[8];
+    weir_context *of = NULL;
+    int codes[] = {weir_handle_pending(handle, &count), weir_handle_set_name(handle, "name"),
+                   weir_handle_name(handle, name, sizeof name), weir_handle_set_tag(handle, 7),
+                   weir_handle_tag(handle, &tag), weir_handle_context(handle, &of)};
+    for (size_t i = 0; i < sizeof codes / sizeof *codes; i++)
+        CHECK(codes[i] == 0 || codes[i] == WEIR_EBADF); /* closed by then */
+}
+
 static void everything(int status)
 {
+    size_t lines = 0;
     /* What is called polls `own`, which may run further callbacks on this thread: once is enough. */
     if (busy_here)
         return;
     busy_here = true;
+    for (int i = 0; i < 4; i++) {
+        if (subjects[i])
+            every_function_of_a_subject(subjects[i]);
+    }
+    CHECK_OK(weir_context_report(own, NULL, 0, &lines));
     every_other_function();
     every_context_function(bystander, weir_context_running_in_this_thread(bystander) == 1);
     every_timer_function(bystander);
@@ -367,6 +389,8 @@ TEST(h73_from_timers)
 {
     begin();
     weir_timer *timer = new_timer(own), *periodic = new_timer(own);
+    subjects[0] = timer;
+    subjects[1] = periodic;
     CHECK_OK(weir_timer_expires_after(timer, 1000));
     CHECK_OK(weir_timer_wait(timer, on_status, NULL));
     run_until_called(1);
@@ -386,6 +410,7 @@ TEST(h73_from_signals)
     begin();
     weir_signals *signals = NULL;
     CHECK_OK(weir_signals_create(own, &signals));
+    subjects[0] = signals;
     CHECK_OK(weir_signals_add(signals, SIGUSR1, 0));
     CHECK_OK(weir_signals_wait(signals, on_value, NULL)); /* parks */
     CHECK_EQ(raise(SIGUSR1), 0);
@@ -405,6 +430,8 @@ TEST(h73_from_streams)
     int pair[2];
     char buffer[8];
     weir_stream *left = new_stream(own), *right = new_stream(own);
+    subjects[0] = left;
+    subjects[1] = right;
     CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
     CHECK_OK(weir_stream_adopt(left, pair[0]));
     CHECK_OK(weir_stream_adopt(right, pair[1]));
@@ -436,10 +463,12 @@ TEST(h73_from_accept_and_connect)
     struct sockaddr_storage address;
     socklen_t length = sizeof address;
     CHECK_OK(weir_acceptor_create(own, &acceptor));
+    subjects[0] = acceptor;
     CHECK_OK(weir_acceptor_bind(acceptor, (struct sockaddr *)&any, sizeof any));
     CHECK_OK(weir_acceptor_listen(acceptor, 0));
     CHECK_OK(weir_acceptor_local_address(acceptor, &address, &length));
     weir_stream *stream = new_stream(own);
+    subjects[1] = stream;
     CHECK_OK(weir_stream_connect(stream, (struct sockaddr *)&address, length, on_status, NULL));
     run_until_called(1);
     CHECK_OK(weir_acceptor_wait(acceptor, on_status, NULL));
@@ -462,6 +491,8 @@ TEST(h73_from_callbacks_of_destroy)
     char byte;
     weir_timer *timer = new_timer(own);
     weir_stream *stream = new_stream(own);
+    subjects[0] = timer;
+    subjects[1] = stream;
     CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
     CHECK_OK(weir_stream_adopt(stream, pair[0]));
     CHECK_OK(weir_context_post(own, on_status, NULL));

@@ -235,6 +235,31 @@ static void fork_in_callback(int status, void *user)
     check_child(child);
 }
 
+TEST(h70_a_timer_that_was_armed_fires_in_the_child_too)
+{
+    weir_context *context = new_context();
+    weir_timer *timer = new_timer(context);
+    struct counter counter = {0};
+    int fd = -1;
+    CHECK_OK(weir_timer_expires_after(timer, 60 * CHECK_MS));
+    CHECK_OK(weir_timer_wait(timer, done, &counter));
+    /* For a host, which knows the fd only, it is armed. */
+    CHECK_OK(weir_context_fd(context, &fd));
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        CHECK_OK(weir_context_notify_fork(context, WEIR_FORK_CHILD));
+        CHECK_OK(weir_context_run(context, NULL));
+        CHECK_EQ(counter.calls, 1);
+        CHECK_OK(counter.status);
+        child_ends();
+    }
+    check_child(child);
+    CHECK_OK(weir_context_run(context, NULL));
+    CHECK_EQ(counter.calls, 1);
+    CHECK_OK(weir_context_destroy(context));
+}
+
 TEST(h70_fork_in_a_callback)
 {
     static struct both both;

@@ -19,8 +19,7 @@
  * prints nothing and aborts on nothing that a caller does, with one exception: a C++ exception (or pthread_exit)
  * that leaves a callback ends the process.
  *
- * Handles are tokens, not addresses. A NULL, closed, stale, forged or wrong-type handle gives WEIR_EBADF
- * in every function, for ever.
+ * Handles are tokens, not addresses. A NULL, closed, forged or wrong-type handle gives WEIR_EBADF in every function.
  *
  * Callbacks run on threads that are inside a run function of their context, or inside
  * weir_context_destroy(); never inside the function that started them (weir_context_dispatch() is
@@ -30,28 +29,23 @@
  * Buffers belong to the operation from its start until its completion is delivered, or until a cancel or
  * close that ended it has returned. They are not copied; nor are arrays of iovec.
  *
- * Cancel and close. Close is immediate: the fd is closed and the handle dead when it returns, and there is no
- * close callback. What was pending completes with WEIR_ECANCELED, later, in run; bytes that had moved
- * are counted. What had completed keeps its result.
+ * Cancel and close. Close is immediate: the fd is closed and the handle dead when it returns; there is no close callback.
+ * What was pending completes with WEIR_ECANCELED, later, in run, with the bytes that had moved; what was complete stays.
  *
  * Threads. Every function may be called from any thread, at the same time, on the same handle. Several threads
  * may run one context: its callbacks then run at the same time, also those of one stream's reading
  * and writing, unless they go through a weir_strand. "Never blocks" means: no wait for I/O, time or user code.
  *
- * Ends of threads. No function is a place where a thread is cancelled. pthread_cancel() of one inside a run function,
- * or a callback, waits until run returns, for which weir_context_stop() may be needed; of the other functions that
- * holds unless the thread is asynchronously cancellable, which is undefined there. pthread_exit() in a callback ends the
- * process, as an exception does; after run it may be called. exit() may be called anywhere, in callbacks too, while
- * other threads are inside run: it ends no context and calls no callback.
+ * Ends of threads. pthread_cancel() of a thread inside a run function or a callback waits until run returns, of one in
+ * another function until that does (asynchronous cancellation is undefined there). exit() may be called anywhere, while
+ * other threads are inside run too: it ends no context and calls no callback.
  *
- * Ownership. What a create function gives is the caller's to close. A context owns its handles: its
- * destruction closes what is still open. fds that are adopted belong to the library, released ones to the
- * caller.
+ * Ownership. What a create function gives is the caller's to close. A context owns its handles: its destruction
+ * closes what is still open. fds that are adopted belong to the library, released ones to the caller.
  *
  * Another event loop can host a context by one fd: see weir_context_fd().
  *
- * Records. With a NULL callback an operation completes with a weir_record that weir_context_reap() collects:
- * for languages in which a call from C is dear.
+ * Records. With a NULL callback an operation completes with a weir_record that weir_context_reap() collects.
  *
  * Fork. weir_context_notify_fork() keeps a context usable on both sides. A child that does not call it leaves the
  * contexts of its parent alone (it may make its own). Every fd is close-on-exec.
