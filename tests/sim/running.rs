@@ -34,6 +34,7 @@ pub const SCENARIOS: &[Scenario] = &[
     plain("strand", strand),
     plain("stop_restart", stop_restart),
     plain("nested", nested),
+    plain("nested_wait", nested_wait),
     plain("records", records),
 ];
 
@@ -286,6 +287,25 @@ fn nested() {
     // The post may have come after the end of the others' work.
     assert_eq!(weir_context_restart(context.get()), 0);
     run(context);
+    ops::check();
+    assert_eq!(weir_context_destroy(context.get()), 0);
+}
+
+/// A nested run waits while another thread has the reactor; the last work ends outside. It must return.
+fn nested_wait() {
+    let context = context();
+    assert_eq!(weir_context_work_begin(context.get()), 0);
+    let then = move |_: &'static ops::Op| {
+        // SAFETY: the count may be NULL.
+        assert_eq!(unsafe { weir_context_run(context.get(), ptr::null_mut()) }, 0);
+    };
+    must("runs inside", then, |user| weir_context_post(context.get(), Some(on_status), user));
+    let running = runners(context, 2);
+    for _ in 0..choose(40) {
+        breathe();
+    }
+    assert_eq!(weir_context_work_end(context.get()), 0);
+    join(running);
     ops::check();
     assert_eq!(weir_context_destroy(context.get()), 0);
 }
