@@ -21,7 +21,7 @@ help:
 	@echo "make            build the library, the tests and the examples in $(BUILD)/"
 	@echo "make demo       install what is missing, build, run the echo server under load for 5 s"
 	@echo "make test       install what is missing and run every check"
-	@echo "make bench      benchmarks beside libuv, libevent, Asio and a hand-written loop"
+	@echo "make bench      benchmarks beside libuv, libevent, libev, Asio and a hand-written loop"
 	@echo "make soak       10,000 connections for 10 minutes, 100,000 timers and 1,000 contexts for a minute each"
 	@echo "make asan       the C tests under the address sanitizer (needs Rust nightly)"
 	@echo "make tsan       the C tests under the thread sanitizer (needs Rust nightly)"
