@@ -14,8 +14,9 @@ MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := build
 PROOF_SECONDS ?= 1800
+FUZZ_SECONDS ?= 3600
 
-.PHONY: build demo test bench soak asan tsan clang valgrind loom mutants proof-faults proof-sequences proof-schedules lint install header clean help
+.PHONY: build demo test bench soak asan tsan clang valgrind loom mutants proof-faults proof-sequences proof-schedules fuzz coverage proof lint install header clean help
 
 help:
 	@echo "make            build the library, the tests and the examples in $(BUILD)/"
@@ -32,6 +33,9 @@ help:
 	@echo "make proof-faults   every system call and every allocation fails in turn, and the table"
 	@echo "make proof-sequences  ten million random calls over all types of handles, and how often each was called"
 	@echo "make proof-schedules   the whole library under seeded schedules for PROOF_SECONDS (now $(PROOF_SECONDS))"
+	@echo "make fuzz       sequences of calls by cargo-fuzz for FUZZ_SECONDS (now $(FUZZ_SECONDS); needs Rust nightly)"
+	@echo "make coverage   which lines of the library the tests reach, by file"
+	@echo "make proof      all of them in their long form: hours"
 	@echo "make lint       rustfmt and clippy"
 	@echo "make header     write include/weir.h and include/weir.symbols anew"
 	@echo "make install    install to PREFIX (now $(PREFIX)); DESTDIR is honoured"
@@ -99,6 +103,16 @@ proof-sequences: build
 
 proof-schedules:
 	scripts/sim --jobs $(JOBS) --seeds 1000000000 --seconds $(PROOF_SECONDS)
+
+fuzz:
+	scripts/fuzz $(FUZZ_SECONDS)
+
+coverage:
+	@scripts/install-deps base test coverage
+	scripts/coverage --build $(BUILD)/coverage --jobs $(JOBS)
+
+proof: mutants proof-faults proof-sequences proof-schedules fuzz soak coverage
+	LOOM_MAX_PREEMPTIONS=4 $(MAKE) loom
 
 lint:
 	cargo fmt --check

@@ -19,6 +19,8 @@ enum { THINGS = 48, GRAVES = 64, PEERS = 32, SHARED = 16, CONTEXTS = 3 };
 
 struct actor {
     uint64_t state;
+    const unsigned char *script; /* a fuzzer's choices, in place of random ones */
+    size_t script_length;
     size_t calls, limit;
     int depth;   /* of calls inside callbacks */
     bool record; /* the call at hand has no callback */
@@ -40,6 +42,13 @@ static _Atomic(void *) shared[SHARED];
 
 static uint64_t random_bits(void)
 {
+    if (me->script_length >= 2) { /* nothing asks for more than some ten thousands */
+        uint64_t bits = (uint64_t)me->script[0] | (uint64_t)me->script[1] << 8;
+        me->script += 2;
+        me->script_length -= 2;
+        return bits;
+    }
+    me->script_length = 0;
     me->state += UINT64_C(0x9E3779B97F4A7C15);
     uint64_t z = me->state;
     z = (z ^ (z >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);

@@ -80,7 +80,11 @@ __attribute__((noreturn, format(printf, 1, 2))) static void broken(const char *f
     fprintf(stderr, "\n");
     __builtin_va_end(arguments);
     fflush(stderr);
+#ifdef SEQUENCE_FUZZ
+    abort();
+#else
     _exit(1);
+#endif
 }
 
 /* ---- operations */
