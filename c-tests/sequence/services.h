@@ -143,11 +143,7 @@ static void a_stream_call(void)
     case 12: read_until_newline(stream, length); break;
     case 13: BEGIN(weir_stream_wait, stream, false, NULL, stream, (int)below(4), MAYBE(on_status), OP); break;
     case 14: BEGIN(weir_stream_read_each, stream, true, NULL, stream, MAYBE(on_buffer), OP); break;
-    case 15:
-        data = room(length); /* copied */
-        BEGIN(weir_stream_send, stream, false, NULL, stream, data, length, MAYBE(on_io), OP);
-        free(data);
-        break;
+    case 15: data = room(length); BEGIN(weir_stream_send, stream, false, data, stream, data, length, MAYBE(on_io), OP); break;
     case 16: send_a_file(stream); break;
     case 17:
         address_length = an_address(&address);
