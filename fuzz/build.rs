@@ -10,6 +10,7 @@ fn main() {
         .include("../c-tests")
         .define("_GNU_SOURCE", None)
         .define("SEQUENCE_FUZZ", None)
+        .define("WEIR_SYMBOLS_FILE", "\"../include/weir.symbols\"")
         .flag("-std=c11")
         .warnings(false)
         .compile("sequence");

@@ -128,7 +128,12 @@ static void run_a_little(weir_context *context)
     size_t count = 0;
     /* A poll goes on while a level-triggered watch is ready, up to 65,536 callbacks. */
     switch (one_in(20) && me->depth == 0 ? 5 : below(5)) {
-    case 0: DO(weir_context_poll_one, context, context, &count); break;
+    case 0:
+        if (one_in(2))
+            DO(weir_context_poll_one, context, context, &count);
+        else
+            DO(weir_context_run_until, context, context, 1 + (int64_t)below(1000), &count); /* long past */
+        break;
     case 1: DO(weir_context_run_for, context, context, one_in(2) ? 0 : 200000, &count); break;
     case 2: DO(weir_context_wait_one, context, context, one_in(2) ? 0 : 200000, &count); break;
     case 3: reap_some(context); break;
@@ -237,11 +242,15 @@ static void a_close(void)
 
 #include "services.h"
 
+#include "questions.h"
+
 /* ---- the next call */
 
 static void a_call(void)
 {
-    switch (below(24)) {
+    switch (below(26)) {
+    case 24:
+    case 25: a_question(); break;
     case 0:
     case 1:
     case 2:

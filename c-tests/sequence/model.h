@@ -251,6 +251,11 @@ static void on_buffer(int status, const void *data, size_t length, void *user)
 
 static void on_resolved(int status, weir_addresses *addresses, void *user)
 {
+    const struct sockaddr *address;
+    socklen_t length;
+    for (size_t i = 0; i < weir_addresses_count(addresses); i++)
+        CHECK_OK(weir_addresses_get(addresses, i, &address, &length));
+    weir_addresses_canonical_name(addresses);
     weir_addresses_free(addresses);
     op_completed(user, status);
     more_calls();
@@ -258,6 +263,7 @@ static void on_resolved(int status, weir_addresses *addresses, void *user)
 
 static void on_names(int status, weir_names *names, void *user)
 {
+    CHECK(status != 0 || (weir_names_host(names) != NULL && weir_names_service(names) != NULL));
     weir_names_free(names);
     op_completed(user, status);
     more_calls();
