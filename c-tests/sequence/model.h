@@ -39,12 +39,12 @@ static struct op *op_at(size_t number)
 
 enum { TRAIL = 1 << 16, TOLD = 150 };
 static struct {
-    const char *what;
-    void *handle;
-    int result;
+    _Atomic(const char *) what;
+    _Atomic(void *) handle;
+    atomic_int result;
 } trail[TRAIL];
 static atomic_size_t trail_count;
-static void *trail_subject; /* all that is remembered of this handle is told */
+static _Atomic(void *) trail_subject; /* all that is remembered of this handle is told */
 static const char *repeat_with = "";
 static bool told_live; /* SEQUENCE_LIVE: each call is told */
 
@@ -53,9 +53,9 @@ static void note(const char *what, void *handle, int result)
     size_t at = atomic_fetch_add(&trail_count, 1) % TRAIL;
     if (told_live)
         fprintf(stderr, "%s(%p) = %d\n", what, handle, result);
-    trail[at].what = what;
-    trail[at].handle = handle;
-    trail[at].result = result;
+    atomic_store_explicit(&trail[at].what, what, memory_order_relaxed);
+    atomic_store_explicit(&trail[at].handle, handle, memory_order_relaxed);
+    atomic_store_explicit(&trail[at].result, result, memory_order_relaxed);
 }
 
 static void tell_trail(void)
@@ -144,7 +144,7 @@ static void op_completed(void *user, int status)
     struct op *op = user == NULL ? NULL : op_at(number);
     if (op == NULL || number >= atomic_load(&op_count))
         broken("a completion for %p, which nobody has begun", user);
-    trail_subject = op->handle;
+    atomic_store_explicit(&trail_subject, op->handle, memory_order_relaxed);
     note(op->what, op->handle, status);
     if (status < 0 && strcmp(weir_error_name(status), "UNKNOWN") == 0)
         broken("operation %zu (%s) completed with the unknown code %d", number, op->what, status);
@@ -171,7 +171,8 @@ static void op_release(void *handle, const void *beginner, size_t since)
     size_t end = atomic_load(&op_count);
     for (size_t i = since; i < end; i++) {
         struct op *op = op_at(i);
-        if (op != NULL && op->handle == handle && op->beginner == beginner && atomic_load(&op->state) == OP_PENDING)
+        /* The state first: it makes what another thread wrote before it visible. */
+        if (op != NULL && atomic_load(&op->state) == OP_PENDING && op->handle == handle && op->beginner == beginner)
             op_free_buffer(op);
     }
 }
