@@ -1034,6 +1034,36 @@ static int call_stream_open(void *handle)
     return weir_stream_open((weir_stream *)handle, AF_INET);
 }
 
+static int call_stream_send_copy(void *handle)
+{
+    return weir_stream_send_copy((weir_stream *)handle, "x", 1, OUT(size_t));
+}
+
+static int call_handle_keep_fd(void *handle)
+{
+    return weir_handle_keep_fd(handle, 0);
+}
+
+static int call_context_wake(void *handle)
+{
+    return weir_context_wake((weir_context *)handle);
+}
+
+static int call_struct_size(void *handle)
+{
+    (void)handle;
+    return weir_struct_size("weir_record") != sizeof(weir_record) || weir_struct_size("no_such") != 0 ||
+           weir_struct_size(NULL) != 0 || weir_struct_size("weir_until") != sizeof(weir_until) ||
+           weir_struct_size("weir_submission") != sizeof(weir_submission) ||
+           weir_struct_size("weir_context_options") != sizeof(weir_context_options) ||
+           weir_struct_size("weir_stats") != sizeof(weir_stats) || weir_struct_size("weir_stall") != sizeof(weir_stall) ||
+           weir_struct_size("weir_allocator") != sizeof(weir_allocator) ||
+           weir_struct_size("weir_connect_options") != sizeof(weir_connect_options) ||
+           weir_struct_size("weir_datagram_message") != sizeof(weir_datagram_message) ||
+           weir_struct_size("weir_report_line") != sizeof(weir_report_line) ||
+           weir_struct_size("weir_resolve_hints") != sizeof(weir_resolve_hints);
+}
+
 static int call_stream_queued(void *handle)
 {
     return weir_stream_queued((weir_stream *)handle, OUT(size_t));
@@ -1376,6 +1406,7 @@ static const struct row table[] = {
     {"weir_context_stop", CONTEXT, call_context_stop, 0, 0, 0, true},
     {"weir_context_stopped", CONTEXT, call_context_stopped, 0, 1, 1, true},
     {"weir_context_wait_one", CONTEXT, call_context_wait_one, 0, 0, WEIR_ESHUTDOWN, false},
+    {"weir_context_wake", CONTEXT, call_context_wake, 0, 0, 0, true},
     {"weir_context_work_begin", CONTEXT, call_context_work_begin, 0, 0, WEIR_ESHUTDOWN, true},
     {"weir_context_work_end", CONTEXT, call_context_work_end, WEIR_EINVAL, WEIR_EINVAL, WEIR_EINVAL, false},
     {"weir_datagram_adopt", DATAGRAM, call_datagram_adopt, WEIR_EBUSY, WEIR_EBUSY, GONE, false},
@@ -1419,6 +1450,7 @@ static const struct row table[] = {
     {"weir_handle_cancel", ANY, call_handle_cancel, 0, 0, GONE, true},
     {"weir_handle_close", ANY, call_handle_close, 0, 0, GONE, true},
     {"weir_handle_context", ANY, call_handle_context, 0, 0, GONE, false},
+    {"weir_handle_keep_fd", ANY, call_handle_keep_fd, 0, 0, GONE, true},
     {"weir_handle_name", ANY, call_handle_name, 0, 0, GONE, false},
     {"weir_handle_pending", ANY, call_handle_pending, 0, 0, GONE, false},
     {"weir_handle_set_name", ANY, call_handle_set_name, 0, 0, GONE, true},
@@ -1497,6 +1529,7 @@ static const struct row table[] = {
     {"weir_stream_release", STREAM, call_stream_release, 0, 0, GONE, false},
     {"weir_stream_remote_address", STREAM, call_stream_remote_address, 0, 0, GONE, false},
     {"weir_stream_send", STREAM, call_stream_send, 0, 0, GONE, false},
+    {"weir_stream_send_copy", STREAM, call_stream_send_copy, 0, 0, GONE, false},
     {"weir_stream_send_file", STREAM, call_stream_send_file, 0, 0, GONE, false},
     {"weir_stream_set", STREAM, call_stream_set, 0, 0, GONE, false},
     {"weir_stream_set_high_water", STREAM, call_stream_set_high_water, 0, 0, GONE, false},
@@ -1513,6 +1546,7 @@ static const struct row table[] = {
     {"weir_stream_write_some", STREAM, call_stream_write_some, 0, 0, GONE, false},
     {"weir_stream_writev", STREAM, call_stream_writev, 0, 0, GONE, false},
     {"weir_stream_writev_some", STREAM, call_stream_writev_some, 0, 0, GONE, false},
+    {"weir_struct_size", NOTHING, call_struct_size, 0, 0, 0, true},
     {"weir_strerror", NOTHING, call_strerror, 0, 0, 0, false},
     {"weir_timer_cancel", TIMER, call_timer_cancel, 0, 0, GONE, true},
     {"weir_timer_cancel_one", TIMER, call_timer_cancel_one, 0, 0, GONE, true},
@@ -2059,6 +2093,9 @@ static void compose_arguments(struct fixture *f)
     EXPECT(stream_send, WEIR_EINVAL, s, buffer, too_long[0], surprised_io, f);
     EXPECT(stream_send, WEIR_ENOTCONN, e, buffer, 8, surprised_io, f);
     EXPECT(stream_send, WEIR_ENOTCONN, e, buffer, 0, surprised_io, f);
+    EXPECT(stream_send_copy, WEIR_EINVAL, s, NULL, 8, NULL);
+    EXPECT(stream_send_copy, WEIR_EINVAL, s, buffer, too_long[0], NULL);
+    EXPECT(stream_send_copy, WEIR_ENOTCONN, e, buffer, 0, NULL);
     EXPECT(stream_queued, WEIR_EINVAL, s, NULL);
     EXPECT(stream_set_high_water, WEIR_EINVAL, s, 1, 2, surprised_io, f);
     EXPECT(stream_set_high_water, WEIR_EINVAL, s, 0, 1, surprised_io, f);
@@ -2415,7 +2452,7 @@ TEST(context_options_are_checked)
     for (int bit = 0; bit < 32; bit++) {
         options = good;
         options.flags = 1u << bit;
-        bool known = bit < 3; /* manual clock, no inline, measure */
+        bool known = bit < 4; /* manual clock, no inline, measure, interruptible */
         check_options(&options, known ? 0 : WEIR_EINVAL);
     }
     options = good;

@@ -108,6 +108,7 @@ static void every_composed_function(weir_context *context)
     CHECK_OK(weir_stream_set_high_water(left, 1, 0, ignore_io, NULL));
     CHECK_OK(weir_stream_send(left, "one\n", 4, ignore_io, NULL));
     CHECK_OK(weir_stream_send(left, "two\n", 4, ignore_io, NULL));
+    CHECK_OK(weir_stream_send_copy(left, "three\n", 6, &bytes));
     CHECK_OK(weir_stream_queued(left, &bytes));
     CHECK_OK(weir_stream_read_until(right, &until, ignore_io, NULL));
     CHECK_OK(weir_stream_read_until(left, &until, ignore_io, NULL));

@@ -257,6 +257,71 @@ TEST(release_gives_the_fd_away_and_the_stream_is_as_new)
     CHECK_OK(weir_context_destroy(context));
 }
 
+/* An fd of somebody else's: close and destroy leave it, with nothing of the library's behind; the next fd of the handle is
+ * the handle's own again. */
+TEST(an_fd_that_is_kept_stays_open)
+{
+    for (int destroys = 0; destroys < 2; destroys++) {
+        weir_context *context = new_context();
+        struct pair pair = new_pair(context, AF_UNIX);
+        struct counter read = {0};
+        char byte;
+        CHECK_OK(weir_handle_keep_fd(pair.stream, 1));
+        CHECK_OK(weir_stream_read_some(pair.stream, &byte, 1, io_done, &read));
+        if (!destroys)
+            CHECK_OK(weir_stream_close(pair.stream));
+        else
+            CHECK_OK(weir_context_destroy(context));
+        send_all(pair.peer, "x", 1);
+        await_events(pair.fd, POLLIN);
+        if (!destroys) {
+            CHECK_OK(weir_context_run(context, NULL));
+            CHECK_DONE(read, WEIR_ECANCELED, 0);
+            weir_stream *again = adopted(context, pair.fd); /* not registered any more */
+            struct counter second = {0};
+            CHECK_OK(weir_stream_read_some(again, &byte, 1, io_done, &second));
+            CHECK_OK(weir_context_restart(context));
+            CHECK_OK(weir_context_run(context, NULL));
+            CHECK_DONE(second, 0, 1);
+            CHECK_OK(weir_handle_keep_fd(again, 1));
+            CHECK_OK(weir_handle_keep_fd(again, 0));
+            CHECK_OK(weir_stream_close(again));
+            CHECK_EQ(fcntl(pair.fd, F_GETFD), -1);
+            CHECK_OK(weir_context_destroy(context));
+        } else {
+            close(pair.fd);
+        }
+        close(pair.peer);
+    }
+}
+
+TEST(keep_fd_is_for_sockets_that_there_are)
+{
+    weir_context *context = new_context();
+    weir_stream *bare = new_stream(context);
+    weir_timer *timer = new_timer(context);
+    int ends[2], others[2];
+    CHECK_CODE(weir_handle_keep_fd(bare, 1), WEIR_ENOTCONN);
+    CHECK_CODE(weir_handle_keep_fd(timer, 1), WEIR_EBADF);
+    CHECK_CODE(weir_handle_keep_fd(NULL, 1), WEIR_EBADF);
+    /* It is of this fd, not of the handle. */
+    plain_pair(AF_UNIX, ends);
+    plain_pair(AF_UNIX, others);
+    CHECK_OK(weir_stream_adopt(bare, ends[0]));
+    CHECK_OK(weir_handle_keep_fd(bare, 1));
+    int fd;
+    CHECK_OK(weir_stream_release(bare, &fd));
+    CHECK_OK(weir_stream_adopt(bare, others[0]));
+    CHECK_OK(weir_stream_close(bare));
+    CHECK_EQ(fcntl(others[0], F_GETFD), -1);
+    CHECK(fcntl(ends[0], F_GETFD) >= 0);
+    close(ends[0]);
+    close(ends[1]);
+    close(others[1]);
+    CHECK_OK(weir_timer_close(timer));
+    CHECK_OK(weir_context_destroy(context));
+}
+
 TEST(adopt_refuses_what_is_no_stream_socket)
 {
     weir_context *context = new_context();

@@ -105,6 +105,14 @@ uint32_t weir_version(void);
  */
 const char *weir_version_string(void);
 
+/**
+ * The size of a struct of this header in the library that runs, for languages that lay structs out themselves: compare it
+ * where the library is loaded. 0 for a name that it does not know.
+ *
+ * Thread: any; never blocks.
+ */
+size_t weir_struct_size(const char *name);
+
 /* ---- handle ---------------------------------------------------------------------------------- */
 
 /**
@@ -218,6 +226,18 @@ int weir_handle_close(void *handle);
  * Thread: any; never blocks.
  */
 int weir_handle_cancel(void *handle, size_t *count);
+
+/**
+ * Has the fd of a stream, an acceptor or a datagram handle stay open (`keep` not 0) when the handle is closed, or its
+ * context destroyed, or not (0, as every handle begins): for an fd that was adopted and belongs to somebody else. It
+ * holds for the fd that the handle has now. The kernel is told to forget the fd; that it is non-blocking stays.
+ *
+ * Errors: WEIR_EBADF, WEIR_ENOTCONN (there is no fd).
+ *
+ * Thread: any; never blocks.
+ */
+int weir_handle_keep_fd(void *handle,
+                        int keep);
 
 /**
  * The context of a handle of any type.
@@ -427,6 +447,14 @@ const char *weir_error_name(int code);
  * clock for each callback.
  */
 #define WEIR_CONTEXT_MEASURE 4
+
+/**
+ * Option flag: a run function, weir_context_reap() or weir_context_enter() whose sleep in the kernel is interrupted by a
+ * signal handler returns -EINTR, for a language that runs its own handlers then. Nothing is lost: what is queued is run
+ * by the next call. Where records have been taken they are returned in its place. A thread that waits for another that
+ * sleeps is not interrupted. Without this flag no call returns -EINTR.
+ */
+#define WEIR_CONTEXT_INTERRUPTIBLE 8
 
 /**
  * Log level: something that the program should mend.
@@ -1040,6 +1068,19 @@ typedef struct weir_record {
      */
     int32_t status;
 } weir_record;
+
+/**
+ * Has the weir_context_reap() or weir_context_enter() that sleeps, or else the next one, return without waiting any more,
+ * with the records that are ready. Many wakes before that are one. Run functions that do not reap go on.
+ *
+ * For a thread that hands work over by itself, and for signal handlers: it takes no lock, allocates nothing and leaves
+ * errno as it was. One thread reaps: of several the wrong one may return.
+ *
+ * Errors: WEIR_EBADF.
+ *
+ * Thread: any, also in a signal handler; never blocks.
+ */
+int weir_context_wake(weir_context *context);
 
 /**
  * Runs the context and collects the completions of operations that were begun with a NULL callback, up to
@@ -1721,6 +1762,28 @@ int weir_stream_send(weir_stream *stream,
                      size_t length,
                      weir_io_callback callback,
                      void *user);
+
+/**
+ * Writes what the kernel takes at once, and copies the rest to the queue of weir_stream_send(), in order with what waits
+ * there: when the function returns the buffer may be used again. `queued`, which may be NULL, receives the bytes that
+ * wait then, from this call and others; 0: the kernel has all. Memory is needed for what waits only.
+ *
+ * It is no operation: nothing completes. What ends the queue later (an error, a time limit) is returned by the
+ * next call of this function, and by every one after it. Who wants to know when all has gone queues a
+ * weir_stream_send() of length 0, which completes with 0 or that error. run goes on while something waits. A cancel, and the close,
+ * drop what waits.
+ *
+ * Errors: WEIR_EBADF, WEIR_EINVAL (`data` is NULL with a length; a length above SSIZE_MAX), WEIR_EBUSY (an operation
+ * other than weir_stream_send() is pending in the writing direction), WEIR_ENOTCONN (there is no fd), -EPIPE,
+ * -ECONNRESET and what else the kernel says, -ENOBUFS (more bytes than can be counted), WEIR_ESHUTDOWN, WEIR_ENOMEM: nothing
+ * of it was taken, unless the next call says WEIR_ENOMEM too: then the kernel had taken a part.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_stream_send_copy(weir_stream *stream,
+                          const void *data,
+                          size_t length,
+                          size_t *queued);
 
 /**
  * The bytes that wait in the queue of weir_stream_send().
@@ -3612,6 +3675,36 @@ int weir_context_pool_release(weir_context *context, uint64_t offset);
  * Submission: weir_handle_close() of any handle. It gives no record of its own.
  */
 #define WEIR_SUBMIT_CLOSE 11
+
+/**
+ * Submission: weir_stream_send().
+ */
+#define WEIR_SUBMIT_SEND 12
+
+/**
+ * Submission: weir_stream_send_copy(), after which `length` is what waits. It gives no record; `data` is free at once.
+ */
+#define WEIR_SUBMIT_SEND_COPY 13
+
+/**
+ * Submission: weir_acceptor_accept().
+ */
+#define WEIR_SUBMIT_ACCEPT 14
+
+/**
+ * Submission: weir_acceptor_accept_each().
+ */
+#define WEIR_SUBMIT_ACCEPT_EACH 15
+
+/**
+ * Submission: weir_datagram_receive_each().
+ */
+#define WEIR_SUBMIT_RECEIVE_EACH 16
+
+/**
+ * Submission: weir_watch_change() to the events `length`. It gives no record of its own.
+ */
+#define WEIR_SUBMIT_WATCH_CHANGE 17
 
 /**
  * One call to be made by weir_context_enter().

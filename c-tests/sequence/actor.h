@@ -220,9 +220,10 @@ static void keep_peer(int fd)
     me->peers[me->peer_count++] = fd;
 }
 
+static const char flood[64 * 1024] = "a\nb\nc\n";
+
 static void use_a_peer(void)
 {
-    static const char flood[64 * 1024] = "a\nb\nc\n";
     char in[4096];
     if (me->peer_count == 0)
         return;

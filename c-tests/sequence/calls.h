@@ -81,7 +81,7 @@ static void enter_some(weir_context *context)
         size_t length = 1 + below(300);
         *s = (weir_submission){.length = length};
         bool buffer = false, operation = true, multi = false;
-        switch (below(6)) {
+        switch (below(12)) {
         case 0:
             s->kind = WEIR_SUBMIT_POST;
             s->handle = context;
@@ -106,9 +106,29 @@ static void enter_some(weir_context *context)
             s->handle = pick(TIMER);
             operation = false;
             break;
+        case 5:
+            s->kind = WEIR_SUBMIT_SEND;
+            s->handle = pick(STREAM);
+            buffer = true;
+            break;
+        case 6:
+            s->kind = WEIR_SUBMIT_SEND_COPY;
+            s->handle = pick(STREAM);
+            operation = false;
+            break;
+        case 7:
+            s->kind = WEIR_SUBMIT_RECEIVE_EACH;
+            s->handle = pick(DATAGRAM);
+            multi = true;
+            break;
+        case 8:
+            s->kind = WEIR_SUBMIT_WATCH_CHANGE;
+            s->handle = pick(WATCH);
+            operation = false;
+            break;
         default: s->kind = (uint32_t)random_bits() | 0x80000000u; operation = false;
         }
-        s->data = buffer ? calloc(1, length) : NULL;
+        s->data = buffer ? calloc(1, length) : s->kind == WEIR_SUBMIT_SEND_COPY ? (void *)flood : NULL;
         numbers[i] = operation ? op_new("enter", s->handle, me, multi, s->data) : SIZE_MAX;
         s->user = operation ? (void *)(uintptr_t)(numbers[i] + 1) : NULL;
         if (operation)
@@ -192,7 +212,8 @@ static void a_handle_call(void)
     size_t count = 0;
     uint64_t tag;
     char name[32];
-    switch (below(8)) {
+    switch (below(9)) {
+    case 7: DO(weir_handle_keep_fd, handle, handle, 0); break; /* a kept one would be nobody's */
     case 0: DO(weir_handle_set_name, handle, handle, one_in(4) ? NULL : "a name"); break;
     case 1: DO(weir_handle_name, handle, handle, name, sizeof name); break;
     case 2: DO(weir_handle_set_tag, handle, handle, below(4)); break;

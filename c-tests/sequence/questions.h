@@ -148,7 +148,7 @@ static void a_question_of_nobody(void)
     char text[WEIR_ADDRESS_TEXT_MAX];
     const void *base;
     size_t size, slots;
-    switch (below(8)) {
+    switch (below(10)) {
     case 0:
         if (DO(weir_address_parse, NULL, texts[below(6)], &address, &length) == 0)
             DO(weir_address_format, NULL, (struct sockaddr *)&address, length, text, sizeof text);
@@ -159,6 +159,8 @@ static void a_question_of_nobody(void)
     case 4: ASK(weir_strerror, weir_strerror((int)below(12000) - 11000) != NULL); break;
     case 5: ASK(weir_version, weir_version() != 0); break;
     case 6: ASK(weir_version_string, weir_version_string() != NULL); break;
+    case 7: ASK(weir_struct_size, weir_struct_size("weir_stats") != 0); break;
+    case 8: DO(weir_context_wake, context, context); break;
     default: DO(weir_context_stopped, context, context); break;
     }
 }

@@ -159,7 +159,10 @@ static void a_stream_call(void)
     case 25: DO(weir_stream_remote_address, stream, stream, &address, &address_length); break;
     case 26: DO(weir_stream_get, stream, stream, (int)below(30), &value); break;
     case 27: DO(weir_stream_set, stream, stream, (int)below(30), (int)below(3)); break;
-    case 28: DO(weir_stream_queued, stream, stream, &count); break;
+    case 28:
+        DO(weir_stream_queued, stream, stream, &count);
+        DO(weir_stream_send_copy, stream, stream, flood, 1 + below(sizeof flood), &count);
+        break;
     case 29:
         if (one_in(4))
             DO(weir_stream_set_high_water, stream, stream, 0, 0, NULL, NULL);

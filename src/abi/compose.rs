@@ -1,7 +1,7 @@
 //! Streams: time limits, and operations made of several.
 
 use super::handle::{
-    address_in, code, deliver, stream, weir_callback, weir_io_callback, weir_stream,
+    address_in, code, count, deliver, stream, weir_callback, weir_io_callback, weir_stream,
 };
 use crate::sched::frame::Caller;
 use crate::sched::timers::NEVER;
@@ -149,6 +149,35 @@ pub unsafe extern "C" fn weir_stream_send(
     code(self::stream(stream).and_then(|token| {
         write_queue::send(&caller, token, data.cast_mut(), length, callback, user)
     }))
+}
+
+/// Writes what the kernel takes at once, and copies the rest to the queue of weir_stream_send(), in order with what waits
+/// there: when the function returns the buffer may be used again. `queued`, which may be NULL, receives the bytes that
+/// wait then, from this call and others; 0: the kernel has all. Memory is needed for what waits only.
+///
+/// It is no operation: nothing completes. What ends the queue later (an error, a time limit) is returned by the
+/// next call of this function, and by every one after it. Who wants to know when all has gone queues a
+/// weir_stream_send() of length 0, which completes with 0 or that error. run goes on while something waits. A cancel, and the close,
+/// drop what waits.
+///
+/// Errors: WEIR_EBADF, WEIR_EINVAL (`data` is NULL with a length; a length above SSIZE_MAX), WEIR_EBUSY (an operation
+/// other than weir_stream_send() is pending in the writing direction), WEIR_ENOTCONN (there is no fd), -EPIPE,
+/// -ECONNRESET and what else the kernel says, -ENOBUFS (more bytes than can be counted), WEIR_ESHUTDOWN, WEIR_ENOMEM: nothing
+/// of it was taken, unless the next call says WEIR_ENOMEM too: then the kernel had taken a part.
+///
+/// Thread: any; never blocks.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_stream_send_copy(
+    stream: *mut weir_stream,
+    data: *const c_void,
+    length: usize,
+    queued: *mut usize,
+) -> c_int {
+    let caller = Caller::current();
+    let result =
+        self::stream(stream).and_then(|token| write_queue::send_copy(&caller, token, data, length));
+    // SAFETY: promised by the caller.
+    unsafe { count(queued, result) }
 }
 
 /// The bytes that wait in the queue of weir_stream_send().

@@ -30,6 +30,12 @@ pub const WEIR_CONTEXT_NO_INLINE: u32 = 2;
 /// clock for each callback.
 pub const WEIR_CONTEXT_MEASURE: u32 = 4;
 
+/// Option flag: a run function, weir_context_reap() or weir_context_enter() whose sleep in the kernel is interrupted by a
+/// signal handler returns -EINTR, for a language that runs its own handlers then. Nothing is lost: what is queued is run
+/// by the next call. Where records have been taken they are returned in its place. A thread that waits for another that
+/// sleeps is not interrupted. Without this flag no call returns -EINTR.
+pub const WEIR_CONTEXT_INTERRUPTIBLE: u32 = 8;
+
 /// Log level: something that the program should mend.
 pub const WEIR_LOG_WARNING: c_int = 1;
 /// Log level: a handle that is open when its context is destroyed.
@@ -179,7 +185,10 @@ fn resolve_given(given: &weir_context_options) -> Result<Options, Errno> {
         unassisted: or(given.inline_budget_unassisted, 4),
     };
     let max_events = or(given.max_events, 128);
-    let flags = WEIR_CONTEXT_MANUAL_CLOCK | WEIR_CONTEXT_NO_INLINE | WEIR_CONTEXT_MEASURE;
+    let flags = WEIR_CONTEXT_MANUAL_CLOCK
+        | WEIR_CONTEXT_NO_INLINE
+        | WEIR_CONTEXT_MEASURE
+        | WEIR_CONTEXT_INTERRUPTIBLE;
     if given.flags & !flags != 0
         || budget.initial > MAX_BUDGET
         || budget.max > MAX_BUDGET
@@ -208,6 +217,7 @@ fn resolve_given(given: &weir_context_options) -> Result<Options, Errno> {
         log: given.log.map(|log| (log, given.log_user)),
         many_threads: given.thread_hint > 1,
         manual_clock: given.flags & WEIR_CONTEXT_MANUAL_CLOCK != 0,
+        interruptible: given.flags & WEIR_CONTEXT_INTERRUPTIBLE != 0,
         budget,
         max_events,
         timer_slack: if given.timer_slack_ns == 0 { DEFAULT_SLACK } else { given.timer_slack_ns },

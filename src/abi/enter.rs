@@ -1,14 +1,19 @@
 //! Submitting and reaping in one call.
 
 use super::context::limit_after;
-use super::handle::{any, context, context_token, count, stream, timer, weir_context};
+use super::handle::{
+    acceptor, any, context, context_token, count, datagram, stream, timer, watch, weir_context,
+};
 use super::record::weir_record;
 use crate::sched::completion::Sink;
 use crate::sched::descriptor::Dir;
 use crate::sched::frame::Caller;
 use crate::sched::scheduler::Scheduler;
 use crate::services::stream::Request;
-use crate::services::{handle, pooled, stream as streams, timer as timers};
+use crate::services::{
+    acceptor as acceptors, handle, pooled, stream as streams, timer as timers, watch as watches,
+    write_queue,
+};
 use crate::sys::errno::Errno;
 use libc::{c_int, c_void};
 
@@ -34,6 +39,18 @@ pub const WEIR_SUBMIT_TIMER_WAIT: u32 = 9;
 pub const WEIR_SUBMIT_CANCEL: u32 = 10;
 /// Submission: weir_handle_close() of any handle. It gives no record of its own.
 pub const WEIR_SUBMIT_CLOSE: u32 = 11;
+/// Submission: weir_stream_send().
+pub const WEIR_SUBMIT_SEND: u32 = 12;
+/// Submission: weir_stream_send_copy(), after which `length` is what waits. It gives no record; `data` is free at once.
+pub const WEIR_SUBMIT_SEND_COPY: u32 = 13;
+/// Submission: weir_acceptor_accept().
+pub const WEIR_SUBMIT_ACCEPT: u32 = 14;
+/// Submission: weir_acceptor_accept_each().
+pub const WEIR_SUBMIT_ACCEPT_EACH: u32 = 15;
+/// Submission: weir_datagram_receive_each().
+pub const WEIR_SUBMIT_RECEIVE_EACH: u32 = 16;
+/// Submission: weir_watch_change() to the events `length`. It gives no record of its own.
+pub const WEIR_SUBMIT_WATCH_CHANGE: u32 = 17;
 
 /// One call to be made by weir_context_enter().
 #[repr(C)]
@@ -68,7 +85,7 @@ fn submit(
     caller: &Caller,
     sched: &Scheduler,
     context: *const weir_context,
-    submission: &weir_submission,
+    submission: &mut weir_submission,
 ) -> Result<(), Errno> {
     let handle = submission.handle;
     let user = submission.user;
@@ -87,6 +104,28 @@ fn submit(
         WEIR_SUBMIT_TIMER_WAIT => timers::wait(caller, timer(handle.cast())?, None, user),
         WEIR_SUBMIT_CANCEL => handle::cancel(caller, any(handle)).map(|_| ()),
         WEIR_SUBMIT_CLOSE => handle::close(caller, any(handle)),
+        WEIR_SUBMIT_SEND => {
+            let length = usize::try_from(submission.length).map_err(|_| Errno::INVAL)?;
+            write_queue::send(caller, stream(handle.cast())?, submission.data, length, None, user)
+        }
+        WEIR_SUBMIT_SEND_COPY => {
+            let length = usize::try_from(submission.length).map_err(|_| Errno::INVAL)?;
+            let stream = stream(handle.cast())?;
+            let left = write_queue::send_copy(caller, stream, submission.data, length)?;
+            submission.length = left as u64;
+            Ok(())
+        }
+        WEIR_SUBMIT_ACCEPT => {
+            acceptors::accept(caller, acceptor(handle.cast())?, false, None, user)
+        }
+        WEIR_SUBMIT_ACCEPT_EACH => {
+            acceptors::accept(caller, acceptor(handle.cast())?, true, None, user)
+        }
+        WEIR_SUBMIT_RECEIVE_EACH => pooled::receive_each(caller, datagram(handle.cast())?, user),
+        WEIR_SUBMIT_WATCH_CHANGE => {
+            let events = u32::try_from(submission.length).map_err(|_| Errno::INVAL)?;
+            watches::change(caller, watch(handle.cast())?, events)
+        }
         _ => Err(Errno::INVAL),
     }
 }

@@ -310,6 +310,18 @@ pub unsafe extern "C" fn weir_handle_cancel(handle: *mut c_void, count: *mut usi
     unsafe { self::count(count, ended) }
 }
 
+/// Has the fd of a stream, an acceptor or a datagram handle stay open (`keep` not 0) when the handle is closed, or its
+/// context destroyed, or not (0, as every handle begins): for an fd that was adopted and belongs to somebody else. It
+/// holds for the fd that the handle has now. The kernel is told to forget the fd; that it is non-blocking stays.
+///
+/// Errors: WEIR_EBADF, WEIR_ENOTCONN (there is no fd).
+///
+/// Thread: any; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn weir_handle_keep_fd(handle: *mut c_void, keep: c_int) -> c_int {
+    code(service::keep_fd(any(handle), keep != 0))
+}
+
 /// The context of a handle of any type.
 ///
 /// Errors: WEIR_EBADF, WEIR_EINVAL (`out` is NULL).

@@ -1,11 +1,12 @@
 //! Completion records.
 
 use super::context::limit_after;
-use super::handle::{context, count, weir_context};
+use super::handle::{code, context, context_token, count, weir_context};
 use crate::sched::completion::{self, Record, Sink};
 use crate::sched::frame::Caller;
 use crate::sched::scheduler::Scheduler;
 use crate::sys::errno::Errno;
+use crate::sys::signal::keep_errno;
 use libc::{c_int, c_void};
 use std::mem::{align_of, offset_of, size_of};
 
@@ -65,6 +66,24 @@ const _: () = assert!(
         && offset_of!(weir_record, status) == offset_of!(Record, status)
         && completion::OP_JOB == WEIR_OP_JOB
 );
+
+/// Has the weir_context_reap() or weir_context_enter() that sleeps, or else the next one, return without waiting any more,
+/// with the records that are ready. Many wakes before that are one. Run functions that do not reap go on.
+///
+/// For a thread that hands work over by itself, and for signal handlers: it takes no lock, allocates nothing and leaves
+/// errno as it was. One thread reaps: of several the wrong one may return.
+///
+/// Errors: WEIR_EBADF.
+///
+/// Thread: any, also in a signal handler; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn weir_context_wake(context: *mut weir_context) -> c_int {
+    code(context_token(context).and_then(|token| {
+        let pinned = Scheduler::pin(token)?;
+        keep_errno(|| pinned.wake());
+        Ok(())
+    }))
+}
 
 /// Runs the context and collects the completions of operations that were begun with a NULL callback, up to
 /// `capacity` of them. It waits until there is one, for `timeout_ns` at most (0: not at all; WEIR_FOREVER), and

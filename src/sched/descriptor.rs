@@ -88,6 +88,8 @@ pub struct State {
     /// A short transfer drains the direction (TCP: its reads end early for no other reason).
     pub(super) trusts_short: bool,
     pub(super) closed: bool,
+    /// The fd stays open when the handle lets go of it.
+    pub(super) keeps: bool,
     pub(super) read: Slot,
     pub(super) write: Slot,
     /// See [`Extra`].
@@ -131,6 +133,7 @@ unsafe impl Entry for Descriptor {
                 interest: 0,
                 trusts_short: false,
                 closed: true,
+                keeps: false,
                 read: Slot::vacant(),
                 write: Slot::vacant(),
                 extra: None,
@@ -281,6 +284,10 @@ impl Descriptor {
             state.interest = 0;
         }
         self.new_epoch(0);
+        state.keeps = false;
+        if let Some(writes) = state.extra.as_mut().and_then(|extra| extra.writes.as_mut()) {
+            writes.forget_lost();
+        }
         std::mem::replace(&mut state.fd, -1)
     }
 
@@ -671,8 +678,19 @@ impl Locked {
     pub fn drop_fd(&mut self) {
         let Locked { descriptor, state, .. } = self;
         if state.fd >= 0 {
-            fd::close(descriptor.detach(state));
+            let keeps = state.keeps;
+            let number = descriptor.detach(state);
+            if !keeps {
+                fd::close(number);
+            }
         }
+    }
+
+    /// Has the fd stay open when the handle lets go of it, or not.
+    pub fn keep_fd(&mut self, keep: bool) -> Result<(), Errno> {
+        self.fd()?;
+        self.state.keeps = keep;
+        Ok(())
     }
 
     /// Registers with an epoll set that is new, in a child process. What is ready comes as an edge.

@@ -62,6 +62,7 @@ impl Scheduler {
         sched.begun.store(0, Ordering::Relaxed);
         // SAFETY: the token is dead and no thread is inside or pinned: nobody else looks at it.
         unsafe { *sched.core.get() = None };
+        sched.take_wake();
         sched.closing.store(false, Ordering::SeqCst);
         CONTEXTS.recycle(sched);
         Ok(())

@@ -190,7 +190,10 @@ impl Reactor {
         self.check_own()?;
         // SAFETY: one thread at a time has the role.
         let events = unsafe { &mut *self.events.get() };
-        let count = self.ask(events, timeout)?;
+        let count = match self.ask(events, timeout) {
+            Err(Errno::INTR) if !sched.options().interruptible => 0,
+            answer => answer?,
+        };
         let timed = matches!(timeout, Timeout::Nanos(_));
         if timed && !events.is_exact() {
             self.coarse.store(true, Ordering::Relaxed);

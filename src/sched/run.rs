@@ -138,7 +138,7 @@ impl Scheduler {
                 if sink.is_full() {
                     break;
                 }
-                if sink.taken() > 0 {
+                if sink.taken() > 0 || self.take_wake() {
                     stay.make_haste();
                 }
             }

@@ -42,6 +42,8 @@ pub struct Options {
     pub many_threads: bool,
     /// Time moves by [`Scheduler::advance`] only.
     pub manual_clock: bool,
+    /// A signal that interrupts the reactor's sleep ends the run function.
+    pub interruptible: bool,
     /// For the inline queue; all 0 when nothing is to be served inline.
     pub budget: Limits,
     /// Events and due timers taken per turn.
@@ -67,6 +69,7 @@ impl Options {
         Options {
             many_threads: false,
             manual_clock: false,
+            interruptible: false,
             budget: Limits { initial: 0, max: 0, unassisted: 0 },
             max_events: 8,
             timer_slack: 0,
@@ -94,6 +97,8 @@ pub struct Scheduler {
     /// The part of the outstanding work that `work_begin` began.
     pub(super) begun: AtomicI64,
     pub(super) closing: AtomicBool,
+    /// Who reaps is to return; taken back by the one that does.
+    woken: AtomicBool,
     /// Timers; their lock is also the lock of every timer object.
     pub timers: Timers,
     /// The fds of users that are watched; their lock is also the lock of every watch.
@@ -121,6 +126,7 @@ unsafe impl Entry for Scheduler {
             pins: AtomicUsize::new(0),
             begun: AtomicI64::new(0),
             closing: AtomicBool::new(false),
+            woken: AtomicBool::new(false),
             timers: Timers::new(),
             watches: Watches::new(),
             members: Members::new(),
@@ -213,6 +219,11 @@ impl Scheduler {
         {
             return Ok(Pinned { sched: frame.sched, counted: false });
         }
+        Self::pin(token)
+    }
+
+    /// The same without a look at the calling thread, for signal handlers too: atomics alone.
+    pub fn pin(token: Token) -> Result<Pinned, Errno> {
         let sched = CONTEXTS.find(token).ok_or(Errno::BADF)?;
         // SeqCst: the destroyer clears the stamp and then reads the pins, this reads them the other way
         // round. With less both could miss the other, and the fds be closed under this call.
@@ -511,6 +522,19 @@ impl Scheduler {
     /// Makes every run function return as soon as its callback does.
     pub fn stop(&self) {
         self.run_queue.stop(|| self.reactor().interrupt());
+    }
+
+    /// Has a thread that reaps return, now or next time. Made of atomics and one write, for signal handlers.
+    pub fn wake(&self) {
+        if !self.woken.swap(true, Ordering::SeqCst) {
+            self.reactor().interrupt();
+        }
+    }
+
+    /// True once for all wakes since the last time.
+    #[inline]
+    pub(super) fn take_wake(&self) -> bool {
+        self.woken.load(Ordering::Relaxed) && self.woken.swap(false, Ordering::SeqCst)
     }
 
     /// True after a stop, or when run ran out of work.

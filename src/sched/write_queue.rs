@@ -28,10 +28,18 @@ pub struct Entry {
     pub length: usize,
 }
 
+/// Whose the memory of an entry is.
+enum Owner {
+    /// The user's, who is told by this.
+    User(NonNull<Op>),
+    /// The queue's: a copy, of whose end nobody is told.
+    Queue(#[expect(dead_code, reason = "holds the memory")] Vec<u8>),
+}
+
 struct Queued {
     entry: Entry,
     done: usize,
-    ticket: NonNull<Op>,
+    owner: Owner,
 }
 
 /// See the module.
@@ -44,6 +52,10 @@ pub struct WriteQueue {
     moved: usize,
     /// Tickets to be submitted.
     finished: OpQueue,
+    /// Copies that have ended and still count as work.
+    copies_ended: i64,
+    /// What ended a copy, for the next call to tell; 0: nothing.
+    lost: i32,
     mark: Option<Mark>,
 }
 
@@ -102,11 +114,26 @@ impl WriteQueue {
         }
     }
 
+    /// The fd that it was written to is gone.
+    pub(super) fn forget_lost(&mut self) {
+        self.lost = 0;
+    }
+
     fn finish_first(&mut self, status: i32) {
         let Some(first) = self.queued.pop_front() else { return };
-        // SAFETY: the queue's own until it is submitted.
-        unsafe { ticket::set_result(first.ticket, status, first.done as u64) };
-        self.finished.push(first.ticket);
+        match first.owner {
+            Owner::User(ticket) => {
+                // SAFETY: the queue's own until it is submitted.
+                unsafe { ticket::set_result(ticket, status, first.done as u64) };
+                self.finished.push(ticket);
+            }
+            Owner::Queue(_) => {
+                self.copies_ended += 1;
+                if status != 0 && status != Errno::CANCELED.code() {
+                    self.lost = status;
+                }
+            }
+        }
     }
 
     /// Ends what is left.
@@ -164,7 +191,8 @@ impl Locked {
             return 1;
         }
         let writes = self.state.extra.as_ref().and_then(|extra| extra.writes.as_ref());
-        writes.map_or(0, |writes| writes.queued.len())
+        let told = |entry: &&Queued| matches!(entry.owner, Owner::User(_));
+        writes.map_or(0, |writes| writes.queued.iter().filter(told).count())
     }
 
     /// Appends a write, and tries it at once if it is the first.
@@ -176,11 +204,54 @@ impl Locked {
         callback: Callback,
         user: *mut c_void,
     ) -> Result<(), Errno> {
+        self.push(caller, entry, serve, || ticket::new(callback, user).map(Owner::User))
+    }
+
+    /// Appends what is left of a write, in memory of the queue's own.
+    pub fn push_copy(
+        &mut self,
+        caller: &Caller,
+        mut copy: Vec<u8>,
+        serve: Serve,
+    ) -> Result<(), Errno> {
+        let entry = Entry { data: copy.as_mut_ptr().cast(), length: copy.len() };
+        self.push(caller, entry, serve, || Ok(Owner::Queue(copy)))
+    }
+
+    /// What ended a copy before its time: every later one meets it too.
+    pub fn lost(&mut self) -> Result<(), Errno> {
+        match self.writes() {
+            Some(writes) if writes.lost != 0 => Err(Errno(-writes.lost)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Part of a write has gone and the rest can't be kept: what follows would be torn from it.
+    pub fn lose(&mut self, error: Errno) -> Errno {
+        if let Ok(extra) = self.extra() {
+            extra.writes.get_or_insert_default().lost = error.code();
+        }
+        error
+    }
+
+    /// An error where the queue can't take a write.
+    pub fn check_queue(&mut self) -> Result<(), Errno> {
         self.sched.check_open()?;
-        let idle = !self.is_busy(Dir::Write);
-        if !idle && !self.serves_queue(Dir::Write) {
+        if self.is_busy(Dir::Write) && !self.serves_queue(Dir::Write) {
             return Err(Errno::BUSY);
         }
+        Ok(())
+    }
+
+    fn push(
+        &mut self,
+        caller: &Caller,
+        entry: Entry,
+        serve: Serve,
+        owner: impl FnOnce() -> Result<Owner, Errno>,
+    ) -> Result<(), Errno> {
+        self.check_queue()?;
+        let idle = !self.is_busy(Dir::Write);
         let writes = self.extra()?.writes.get_or_insert_default();
         let bytes = writes.bytes.checked_add(entry.length).ok_or(Errno::NOBUFS)?;
         writes.queued.try_reserve(1).map_err(|_| Errno::NOMEM)?;
@@ -189,15 +260,15 @@ impl Locked {
             Some(mark) if mark.fall.is_none() && bytes > mark.high => Some(Spare::new(mark)?),
             _ => None,
         };
-        let ticket = match ticket::new(callback, user) {
-            Ok(ticket) => ticket,
+        let owner = match owner() {
+            Ok(owner) => owner,
             Err(error) => {
                 give_back(spare);
                 return Err(error);
             }
         };
         writes.bytes = bytes;
-        writes.queued.push_back(Queued { entry, done: 0, ticket });
+        writes.queued.push_back(Queued { entry, done: 0, owner });
         self.sched.work_started();
         if idle {
             self.start_queue(caller, serve);
@@ -259,6 +330,7 @@ impl Locked {
         while let Some(ticket) = writes.finished.pop() {
             sched.submit(caller, member, ticket);
         }
+        sched.work_changed(-std::mem::take(&mut writes.copies_ended));
         let bytes = writes.bytes;
         if let Some(mark) = &mut writes.mark
             && bytes <= mark.low

@@ -112,6 +112,14 @@ pub fn cancel(caller: &Caller, token: Token) -> Result<usize, Errno> {
     })
 }
 
+/// Has the fd of a socket handle stay open when the handle lets go of it.
+pub fn keep_fd(token: Token, keep: bool) -> Result<(), Errno> {
+    match token.kind() {
+        kind::STREAM | kind::ACCEPTOR | kind::DATAGRAM => Descriptor::lock(token)?.keep_fd(keep),
+        _ => Err(Errno::BADF),
+    }
+}
+
 /// The context of a handle.
 pub fn context(token: Token) -> Result<Token, Errno> {
     with(token, |held| held.sched.token().ok_or(Errno::BADF))

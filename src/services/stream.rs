@@ -164,7 +164,7 @@ pub struct Request {
 }
 
 impl Request {
-    fn transfer(&self) -> Result<Transfer, Errno> {
+    pub(super) fn transfer(&self) -> Result<Transfer, Errno> {
         if self.data.is_null() && self.length > 0 {
             return Err(Errno::INVAL);
         }
@@ -188,7 +188,7 @@ impl Request {
         Ok(total)
     }
 
-    fn perform(&self, dir: Dir) -> Perform {
+    pub(super) fn perform(&self, dir: Dir) -> Perform {
         match (dir, self.vectored, self.exact) {
             (Dir::Read, false, false) => perform_read_some,
             (Dir::Read, false, true) => perform_read,

@@ -1,9 +1,9 @@
 //! Writing from a queue: the system calls. The queue itself is in `sched::write_queue`.
 #![allow(unsafe_code, reason = "the users' buffers")]
 
-use super::stream::{BYTES_PER_TURN, CALLS_PER_TURN, VECTORS};
+use super::stream::{BYTES_PER_TURN, CALLS_PER_TURN, Request, VECTORS};
 use crate::sched::completion::{Callback, IoFn, OP_WRITE};
-use crate::sched::descriptor::Descriptor;
+use crate::sched::descriptor::{Descriptor, Dir};
 use crate::sched::frame::Caller;
 use crate::sched::slot::Outcome;
 use crate::sched::table::Token;
@@ -12,7 +12,7 @@ use crate::sys::errno::Errno;
 use crate::sys::transfer::send_vectored;
 use libc::{c_void, iovec};
 use std::os::fd::RawFd;
-use std::ptr;
+use std::{ptr, slice};
 
 /// Queues a write of all of a buffer.
 pub fn send(
@@ -30,6 +30,42 @@ pub fn send(
     }
     let callback = callback.map_or(Callback::Record(OP_WRITE), Callback::Io);
     stream.push_write(caller, Entry { data, length }, serve, callback, user)
+}
+
+/// Writes what the kernel takes at once and queues a copy of the rest; the bytes that wait then.
+pub fn send_copy(
+    caller: &Caller,
+    stream: Token,
+    data: *const c_void,
+    length: usize,
+) -> Result<usize, Errno> {
+    let mut stream = Descriptor::lock(stream)?;
+    stream.fd()?;
+    stream.check_queue()?;
+    stream.lost()?;
+    let request = Request { data: data.cast_mut(), length, vectored: false, exact: true };
+    let mut transfer = request.transfer()?;
+    if length > 0 && !stream.is_busy(Dir::Write) {
+        let status = stream.try_now(Dir::Write, request.perform(Dir::Write), &mut transfer)?;
+        if status < 0 {
+            return Err(Errno(-status));
+        }
+    }
+    let left = length - transfer.done.min(length);
+    if left > 0 {
+        let mut copy = Vec::new();
+        let kept = copy.try_reserve_exact(left).map_err(|_| Errno::NOMEM).and_then(|()| {
+            // SAFETY: promised by the caller; `done` bytes of it have been written.
+            copy.extend_from_slice(unsafe {
+                slice::from_raw_parts(data.cast::<u8>().add(length - left), left)
+            });
+            stream.push_copy(caller, copy, serve)
+        });
+        if let Err(error) = kept {
+            return Err(if transfer.done > 0 { stream.lose(error) } else { error });
+        }
+    }
+    Ok(stream.queued_bytes())
 }
 
 /// Sets or ends the high-water mark.

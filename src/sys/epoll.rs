@@ -144,20 +144,15 @@ impl Epoll {
         check(unsafe { libc::epoll_ctl(self.fd, operation, fd, &raw mut event) }).map(drop)
     }
 
-    /// Waits for events; their number, at most the buffer's capacity. A wait that a signal interrupts has
-    /// none, nor has the one that finds out that the kernel counts in milliseconds; it never ends before the timeout
-    /// without an event otherwise.
+    /// Waits for events; their number, at most the buffer's capacity. The one wait that finds out that the kernel counts
+    /// in milliseconds has none; otherwise none ends before the timeout without an event. EINTR: by a signal.
     #[inline]
     pub fn wait(&self, buffer: &mut EventBuffer, timeout: Timeout) -> Result<usize, Errno> {
-        let answer = match timeout {
+        match timeout {
             Timeout::Now => self.wait_millis(buffer, 0),
             Timeout::Never => self.wait_millis(buffer, -1),
             Timeout::Nanos(nanos) if nanos <= 0 => self.wait_millis(buffer, 0),
             Timeout::Nanos(nanos) => self.wait_nanos(buffer, nanos),
-        };
-        match answer {
-            Err(Errno::INTR) => Ok(0),
-            answer => answer,
         }
     }
 

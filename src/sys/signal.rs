@@ -70,20 +70,27 @@ type WithInfo = extern "C" fn(c_int, *mut siginfo_t, *mut c_void);
 /// the address of one action with the type of another. No address of a function has this bit.
 const WITH_INFO: u64 = 1 << 63;
 
-/// The handler.
-extern "C" fn on_signal(signo: c_int, info: *mut siginfo_t, context: *mut c_void) {
+/// Does something after which errno is what it was, for signal handlers.
+pub fn keep_errno(work: impl FnOnce()) {
     // SAFETY: errno is this thread's own.
     let errno = unsafe { *libc::__errno_location() };
-    if let Some(slot) = slot(signo) {
-        // Counted before it wakes: who is woken looks at the counter.
-        slot.count.fetch_add(1, Ordering::AcqRel);
-        eventfd::write(WAKE.load(Ordering::Acquire));
-        // SAFETY: as above. The next handler finds errno as it was, too.
-        unsafe { *libc::__errno_location() = errno };
-        chain(slot.chain.load(Ordering::Acquire), signo, info, context);
-    }
+    work();
     // SAFETY: as above.
     unsafe { *libc::__errno_location() = errno };
+}
+
+/// The handler.
+extern "C" fn on_signal(signo: c_int, info: *mut siginfo_t, context: *mut c_void) {
+    let Some(slot) = slot(signo) else { return };
+    keep_errno(|| {
+        // The next handler finds errno as it was, too.
+        keep_errno(|| {
+            // Counted before it wakes: who is woken looks at the counter.
+            slot.count.fetch_add(1, Ordering::AcqRel);
+            eventfd::write(WAKE.load(Ordering::Acquire));
+        });
+        chain(slot.chain.load(Ordering::Acquire), signo, info, context);
+    });
 }
 
 /// Calls the handler that was there before.
