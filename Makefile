@@ -16,7 +16,7 @@ MAKEFLAGS += --no-print-directory
 PROOF_SECONDS ?= 1800
 FUZZ_SECONDS ?= 3600
 
-.PHONY: build demo test bench soak asan tsan clang valgrind loom mutants proof-faults proof-sequences proof-schedules fuzz coverage proof lint install header man docs package abi abi-check clean help
+.PHONY: build demo test bench soak asan tsan clang valgrind loom mutants proof-faults proof-sequences proof-schedules fuzz coverage proof lint install header docs package abi abi-check clean help
 
 help:
 	@echo "make            build the library, the tests and the examples in $(BUILD)/"
@@ -38,7 +38,6 @@ help:
 	@echo "make proof      all of them in their long form: hours"
 	@echo "make lint       rustfmt and clippy"
 	@echo "make header     write include/weir.h and include/weir.symbols anew"
-	@echo "make man        the manual pages, in $(BUILD)/man"
 	@echo "make docs       the HTML reference by Doxygen, in $(BUILD)/html"
 	@echo "make package    Debian packages libweirN and libweir-dev, in $(BUILD)/debian"
 	@echo "make abi-check  is weir.h still what programs were compiled against (abi/)? \`make abi\` writes that at a release"
@@ -128,9 +127,6 @@ install: build
 header:
 	WEIR_BLESS=1 cargo test --quiet --test header
 	WEIR_BLESS=1 cargo test --quiet --test symbols
-
-man:
-	scripts/reference/manpages $(BUILD)/man
 
 docs:
 	@scripts/install-deps package

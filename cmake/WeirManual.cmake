@@ -10,7 +10,7 @@ if(WEIR_PYTHON)
         COMMAND "${WEIR_PYTHON}" "${_weir_from}/manpages" --gzip --version "${weir_VERSION}" "${_weir_pages}"
         COMMAND "${CMAKE_COMMAND}" -E touch "${_weir_pages}/made"
         DEPENDS "${PROJECT_SOURCE_DIR}/include/weir.h" "${PROJECT_SOURCE_DIR}/Cargo.toml" "${_weir_from}/manpages"
-            "${_weir_from}/header.py" "${_weir_from}/mdoc.py"
+            "${_weir_from}/header.py" "${_weir_from}/mdoc.py" "${_weir_from}/titles.py"
         COMMENT "Making the manual pages"
         VERBATIM)
     add_custom_target(weir_manual ALL DEPENDS "${_weir_pages}/made")

@@ -19,6 +19,12 @@ class Doc:
     thread: str = ""
 
     @property
+    def threads(self):
+        """The "Thread:" paragraph as a sentence."""
+        text = re.sub(r"^any\b", "may be called from any thread", self.thread)
+        return text[:1].upper() + text[1:]
+
+    @property
     def summary(self):
         """The first sentence, without its full stop."""
         first, depth = self.text[0], 0
