@@ -15,7 +15,7 @@ if(WEIR_PYTHON)
         VERBATIM)
     add_custom_target(weir_manual ALL DEPENDS "${_weir_pages}/made")
     install(DIRECTORY "${_weir_pages}/man3" "${_weir_pages}/man7" DESTINATION "${CMAKE_INSTALL_MANDIR}"
-        COMPONENT dev FILES_MATCHING PATTERN "*.gz")
+        COMPONENT dev OPTIONAL FILES_MATCHING PATTERN "*.gz")
 else()
     message(STATUS "python3 not found: the manual pages are left out")
 endif()
