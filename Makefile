@@ -132,8 +132,8 @@ docs:
 	@scripts/install-deps package
 	scripts/reference/html $(BUILD)/html
 
-package: build
-	@scripts/install-deps package
+package:
+	@scripts/install-deps base package
 	$(CMAKE) -S . -B $(BUILD)/debian -DWEIR_DEBIAN=ON -DCMAKE_INSTALL_PREFIX=/usr -DWEIR_BUILD_TESTS=OFF \
 		-DWEIR_BUILD_EXAMPLES=OFF -DWEIR_CARGO_TARGET_DIR=$(abspath $(BUILD)/cargo)
 	$(CMAKE) --build $(BUILD)/debian --parallel $(JOBS)
