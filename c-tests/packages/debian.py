@@ -120,8 +120,8 @@ def install(runtime, dev):
     os.makedirs(os.path.join(root, "var/lib/dpkg/updates"))
     for name in ("status", "available"):
         open(os.path.join(root, "var/lib/dpkg", name), "w", encoding="utf-8").close()
-    # Their dependencies are not in the folder.
-    dpkg = ["dpkg", f"--root={root}", "--force-depends", "--log=/dev/null"]
+    # Their dependencies are not in the folder. Small installations of Debian leave manuals out unless told otherwise.
+    dpkg = ["dpkg", f"--root={root}", "--force-depends", "--log=/dev/null", "--path-include=*"]
     run(*dpkg, "-i", runtime.path, dev.path)
     run(*dpkg, "-r", "libweir-dev", f"libweir{SO}")
     left = [name for folder, _, names in os.walk(os.path.join(root, "usr")) for name in names]
