@@ -185,7 +185,8 @@ def main():
     look(runtime, dev, lib)
     if shutil.which("lintian"):
         # It would show every manual page by groff, for a minute; mandoc has looked at them.
-        run("lintian", "-X", "documentation/manual", "--fail-on", "error,warning", "--suppress-tags", TOLERATED, "--allow-root", runtime.path, dev.path)
+        run("lintian", "-X", "documentation/manual", "--fail-on", "error,warning", "--suppress-tags", TOLERATED,
+            "--allow-root", runtime.path, dev.path)
         print("ok: lintian")
     else:
         print("skipped: lintian is not installed")
