@@ -16,7 +16,7 @@ MAKEFLAGS += --no-print-directory
 PROOF_SECONDS ?= 1800
 FUZZ_SECONDS ?= 3600
 
-.PHONY: build demo test bench soak asan tsan clang valgrind loom mutants proof-faults proof-sequences proof-schedules fuzz coverage proof lint install header clean help
+.PHONY: build demo test bench soak asan tsan clang valgrind loom mutants proof-faults proof-sequences proof-schedules fuzz coverage proof lint install header docs package abi abi-check clean help
 
 help:
 	@echo "make            build the library, the tests and the examples in $(BUILD)/"
@@ -38,6 +38,9 @@ help:
 	@echo "make proof      all of them in their long form: hours"
 	@echo "make lint       rustfmt and clippy"
 	@echo "make header     write include/weir.h and include/weir.symbols anew"
+	@echo "make docs       the HTML reference by Doxygen, in $(BUILD)/html"
+	@echo "make package    Debian packages libweirN and libweir-dev, in $(BUILD)/debian"
+	@echo "make abi-check  is weir.h still what programs were compiled against (abi/)? \`make abi\` writes that at a release"
 	@echo "make install    install to PREFIX (now $(PREFIX)); DESTDIR is honoured"
 	@echo "make clean      remove what was built"
 
@@ -124,6 +127,25 @@ install: build
 header:
 	WEIR_BLESS=1 cargo test --quiet --test header
 	WEIR_BLESS=1 cargo test --quiet --test symbols
+
+docs:
+	@scripts/install-deps package
+	scripts/reference/html $(BUILD)/html
+
+package:
+	@scripts/install-deps base package
+	$(CMAKE) -S . -B $(BUILD)/debian -DWEIR_DEBIAN=ON -DCMAKE_INSTALL_PREFIX=/usr -DWEIR_BUILD_TESTS=OFF \
+		-DWEIR_BUILD_EXAMPLES=OFF -DWEIR_CARGO_TARGET_DIR=$(abspath $(BUILD)/cargo)
+	$(CMAKE) --build $(BUILD)/debian --parallel $(JOBS)
+	cd $(BUILD)/debian && cpack
+
+abi:
+	@scripts/install-deps package
+	scripts/abi write
+
+abi-check:
+	@scripts/install-deps package
+	scripts/abi check
 
 clean:
 	rm -rf $(BUILD)

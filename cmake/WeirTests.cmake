@@ -134,6 +134,7 @@ if(WEIR_TOP_LEVEL AND NOT WEIR_SANITIZE)
     else()
         message(STATUS "python3 not found: the ctypes test and those of the examples are left out")
     endif()
+    include(WeirPackageTests)
 endif()
 
 # Hostile peers against the servers of examples/, and the short form of `make soak`.
