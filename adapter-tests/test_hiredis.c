@@ -454,6 +454,27 @@ TEST(a_disconnect_in_the_connect_callback)
 }
 #endif
 
+/* The reply is there and there is room to write, in one event: the reply's callback frees what would be written with. */
+TEST(a_free_in_a_callback_while_more_is_to_be_written)
+{
+    weir_context *context = new_context();
+    struct client client;
+    start_server();
+    connect_to(&client, context);
+    CHECK_EQ(redisAsyncCommand(client.redis, free_it, NULL, "PING"), REDIS_OK);
+    while (weir_context_poll(context, NULL) == 0) {
+        struct pollfd entry = {client.redis->c.fd, POLLIN, 0};
+        if (poll(&entry, 1, 1) == 1 && client.connects == 1)
+            break; /* not read yet, as the last turn was before */
+        CHECK(client.replies == 0);
+    }
+    CHECK_EQ(redisAsyncCommand(client.redis, on_blocked, NULL, "BLPOP nothing 0"), REDIS_OK);
+    CHECK_OK(weir_context_run(context, NULL));
+    CHECK_EQ(client.replies, 1);
+    CHECK_EQ(client.nulls, 1);
+    CHECK_OK(weir_context_destroy(context));
+}
+
 TEST(a_free_with_commands_pending_ends_them_at_once)
 {
     weir_context *context = new_context();
