@@ -232,8 +232,8 @@ static inline void weir_ares_on_socket(void *user, ares_socket_t fd, int readabl
  * NULL and 0 for the defaults. Callbacks come through `strand`, or straight where it is NULL. End it with
  * weir_ares_destroy().
  *
- * Errors: WEIR_EINVAL (`out` is NULL, `options` is NULL with an `optmask`, `optmask` has ARES_OPT_SOCK_STATE_CB, or the strand
- * is of another context), WEIR_EBADF (the context or the strand), WEIR_ENOMEM, WEIR_ESHUTDOWN. A positive number is what
+ * Errors: WEIR_EINVAL (`out` is NULL, `options` is NULL with an `optmask`, `optmask` has ARES_OPT_SOCK_STATE_CB or
+ * ARES_OPT_EVENT_THREAD, or the strand is of another context), WEIR_EBADF (the context or the strand), WEIR_ENOMEM, WEIR_ESHUTDOWN. A positive number is what
  * ares_init_options() returned, see ares_strerror().
  *
  * Thread: any; may read the system's configuration.
@@ -246,6 +246,10 @@ static inline int weir_ares_create(weir_context *context, weir_strand *strand, c
     int error;
     if (out == NULL || (options == NULL && optmask != 0) || (optmask & ARES_OPT_SOCK_STATE_CB) != 0)
         return WEIR_EINVAL;
+#ifdef ARES_OPT_EVENT_THREAD /* since 1.26 */
+    if ((optmask & ARES_OPT_EVENT_THREAD) != 0)
+        return WEIR_EINVAL;
+#endif
     ares = (struct weir_ares *)calloc(1, sizeof *ares);
     if (ares == NULL)
         return WEIR_ENOMEM;
