@@ -233,8 +233,8 @@ static inline void weir_ares_on_socket(void *user, ares_socket_t fd, int readabl
  * weir_ares_destroy().
  *
  * Errors: WEIR_EINVAL (`out` is NULL, `options` is NULL with an `optmask`, `optmask` has ARES_OPT_SOCK_STATE_CB or
- * ARES_OPT_EVENT_THREAD, or the strand is of another context), WEIR_EBADF (the context or the strand), WEIR_ENOMEM, WEIR_ESHUTDOWN. A positive number is what
- * ares_init_options() returned, see ares_strerror().
+ * ARES_OPT_EVENT_THREAD, or the strand is of another context), WEIR_EBADF (the context or the strand), WEIR_ENOMEM,
+ * WEIR_ESHUTDOWN. A positive number is what ares_init_options() returned, see ares_strerror().
  *
  * Thread: any; may read the system's configuration.
  */
