@@ -49,12 +49,19 @@ static inline void http_hung(int status, size_t bytes, void *user)
     http_end(user); /* the client is gone, or the server ends */
 }
 
+/* No answer, or no more of it. Starts fail where the server ends, as all of them may. */
+static inline void http_hang(struct http_connection *connection)
+{
+    if (weir_stream_read_some(connection->stream, connection->in, 1, http_hung, connection) != 0)
+        http_end(connection);
+}
+
 static inline void http_written(int status, size_t bytes, void *user)
 {
     struct http_connection *connection = user;
     (void)bytes;
     if (status == 0 && connection->stays)
-        CHECK_OK(weir_stream_read_some(connection->stream, connection->in, 1, http_hung, connection));
+        http_hang(connection);
     else if (status != 0 || connection->last)
         http_end(connection);
     else
@@ -104,13 +111,14 @@ static inline void http_asked(int status, size_t bytes, void *user)
         free(connection->upload);
         connection->upload = malloc(length + 1);
         CHECK(connection->upload != NULL);
-        CHECK_OK(weir_stream_read(connection->stream, connection->upload, length - ahead, http_uploaded, connection));
+        if (weir_stream_read(connection->stream, connection->upload, length - ahead, http_uploaded, connection) != 0)
+            http_end(connection);
         return;
     }
     CHECK_EQ(ahead, 0); /* no client of these tests asks ahead */
     connection->until.filled = 0;
     if (strncmp(in, "GET /hang", 9) == 0)
-        CHECK_OK(weir_stream_read_some(connection->stream, in, 1, http_hung, connection));
+        http_hang(connection);
     else if (strncmp(in, "GET /cut", 8) == 0 || strncmp(in, "GET /half", 9) == 0)
         http_answer(connection, http_body, 1000, 500);
     else if (sscanf(in, "GET /bytes/%lu", &length) == 1 && length <= HTTP_MOST)

@@ -99,10 +99,10 @@ static void on_ball(int status, size_t bytes, void *user)
         return;
     CHECK_EQ(status, 0);
     CHECK_EQ(bytes, 1);
-    strokes++;
+    if (++strokes >= STROKES)
+        return; /* nothing begins any more, as the destruction of the context would refuse */
     CHECK_OK(weir_stream_write(ends[side], &balls[side], 1, count_io, &written));
-    if (strokes < STROKES)
-        CHECK_OK(weir_stream_read_some(ends[side], &balls[side], 1, on_ball, user));
+    CHECK_OK(weir_stream_read_some(ends[side], &balls[side], 1, on_ball, user));
 }
 
 static void *post_many(void *user)
