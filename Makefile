@@ -16,7 +16,7 @@ MAKEFLAGS += --no-print-directory
 PROOF_SECONDS ?= 1800
 FUZZ_SECONDS ?= 3600
 
-.PHONY: build demo test bench soak asan tsan clang valgrind loom mutants proof-faults proof-sequences proof-schedules fuzz coverage proof lint install header docs package abi abi-check clean help
+.PHONY: proof-sequences-asan proof-sequences-tsan build demo test bench soak asan tsan clang valgrind loom mutants proof-faults proof-sequences proof-schedules fuzz coverage proof lint install header docs package abi abi-check clean help
 
 help:
 	@echo "make            build the library, the tests and the examples in $(BUILD)/"
@@ -32,6 +32,7 @@ help:
 	@echo "make mutants    take each protection of docs/hazards.md out and see its proof fail (MUTANTS=h04 for some)"
 	@echo "make proof-faults   every system call and every allocation fails in turn, and the table"
 	@echo "make proof-sequences  ten million random calls over all types of handles, and how often each was called"
+	@echo "make proof-sequences-asan, -tsan  the same under the sanitizers for PROOF_SECONDS (need Rust nightly)"
 	@echo "make proof-schedules   the whole library under seeded schedules for PROOF_SECONDS (now $(PROOF_SECONDS))"
 	@echo "make fuzz       sequences of calls by cargo-fuzz for FUZZ_SECONDS (now $(FUZZ_SECONDS); needs Rust nightly)"
 	@echo "make coverage   which lines of the library the tests reach, by file"
@@ -104,6 +105,14 @@ proof-sequences: build
 	CHECK_SECONDS=7200 SEQUENCE_TABLE=1 SEQUENCE_SEED=$(SEED) SEQUENCE_SEEDS=250 $(BUILD)/c-tests/test_sequence one_thread
 	CHECK_SECONDS=7200 SEQUENCE_TABLE=1 SEQUENCE_SEED=$(SEED) SEQUENCE_SEEDS=250 $(BUILD)/c-tests/test_sequence several_threads
 
+# The same under the sanitizers, for PROOF_SECONDS each.
+proof-sequences-asan proof-sequences-tsan: proof-sequences-%:
+	@scripts/install-deps base
+	$(CMAKE) -S . -B $(BUILD)/$* -DWEIR_SANITIZE=$(if $(filter asan,$*),address,thread)
+	$(CMAKE) --build $(BUILD)/$* --parallel $(JOBS) --target test_sequence
+	TSAN_OPTIONS=halt_on_error=1 CHECK_SECONDS=14400 SEQUENCE_SECONDS=$(PROOF_SECONDS) SEQUENCE_SEED=$(SEED) \
+		SEQUENCE_SEEDS=1000000 $(BUILD)/$*/c-tests/test_sequence
+
 proof-schedules:
 	scripts/sim --jobs $(JOBS) --seeds 1000000000 --seconds $(PROOF_SECONDS)
 
@@ -114,7 +123,7 @@ coverage:
 	@scripts/install-deps base test coverage
 	scripts/coverage --build $(BUILD)/coverage --jobs $(JOBS)
 
-proof: mutants proof-faults proof-sequences proof-schedules fuzz soak coverage
+proof: mutants proof-faults proof-sequences proof-sequences-asan proof-sequences-tsan proof-schedules fuzz soak coverage
 	LOOM_MAX_PREEMPTIONS=4 $(MAKE) loom
 
 lint:

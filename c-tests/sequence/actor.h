@@ -35,6 +35,7 @@ struct actor {
 static _Thread_local struct actor *me;
 static weir_context *_Atomic contexts[CONTEXTS];
 static bool alone; /* only then contexts come and go */
+static bool forks; /* now and then; not under the fuzzer */
 static bool ending;
 static _Atomic(void *) shared[SHARED];
 

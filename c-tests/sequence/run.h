@@ -10,6 +10,12 @@ static size_t number_from(const char *name, size_t otherwise)
     return text == NULL ? otherwise : (size_t)strtoull(text, NULL, 0);
 }
 
+/* SEQUENCE_SECONDS: no new seed is begun after that. */
+static bool time_is_left(int64_t began)
+{
+    return now_ns() - began < (int64_t)number_from("SEQUENCE_SECONDS", 1000000) * 1000000000;
+}
+
 static char repeat[160];
 
 static void too_long(int number)
@@ -176,7 +182,7 @@ static void tell_uncalled(void)
     /* Called by callbacks and by the driver itself, which counts nothing; or only before everything else. */
     static const char *const excused[] = {
         "weir_addresses_canonical_name", "weir_addresses_count", "weir_addresses_free", "weir_addresses_get",
-        "weir_context_run_one", "weir_context_notify_fork", "weir_error_name", "weir_names_free", "weir_names_host",
+        "weir_context_run_one", "weir_error_name", "weir_names_free", "weir_names_host",
         "weir_names_service", "weir_set_allocator"};
     char name[128];
     FILE *file = fopen(WEIR_SYMBOLS_FILE, "re");
@@ -222,6 +228,43 @@ static int fds_before(void)
     return count_fds();
 }
 
+static void tell_of_fork(int event)
+{
+    for (int i = 0; i < CONTEXTS; i++) {
+        weir_context *context = atomic_load(&contexts[i]);
+        if (context != NULL)
+            CHECK_OK(DO(weir_context_notify_fork, context, context, event));
+    }
+}
+
+/* The process forks; the child goes on for a while with all that is open and pending, and ends as a sequence does. */
+static void fork_in_the_middle(struct actor *actor, int fds)
+{
+    int status;
+    tell_of_fork(WEIR_FORK_PREPARE);
+    fflush(NULL);
+    pid_t child = fork();
+    if (child < 0)
+        broken("fork: errno %d", errno);
+    if (child == 0) {
+        alarm(120);
+        tell_of_fork(WEIR_FORK_CHILD);
+        for (int calls = 0; calls < 300; calls++)
+            a_call();
+        ending = true;
+        close_all(actor);
+        run_out();
+        end_seed(fds);
+        _exit(0);
+    }
+    tell_of_fork(WEIR_FORK_PARENT);
+    while (waitpid(child, &status, 0) < 0)
+        if (errno != EINTR)
+            broken("waitpid: errno %d", errno);
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+        broken("a forked child ended with the status %#x", status);
+}
+
 /* A sequence of one thread. */
 static void run_alone(struct actor *actor, int fds)
 {
@@ -231,6 +274,8 @@ static void run_alone(struct actor *actor, int fds)
     while (actor->calls < actor->limit && (actor->script == NULL || actor->script_length > 0)) {
         if (one_in(2000))
             renew_a_context();
+        else if (forks && one_in(4000))
+            fork_in_the_middle(actor, fds);
         else
             a_call();
     }
