@@ -774,11 +774,15 @@ int weir_context_running_in_this_thread(weir_context *context);
  * weir_context_poll() then; no timeout is needed. It belongs to the context: do not read or close it.
  * Hold the context open with weir_context_work_begin(), or poll will stop it when it has no work.
  *
+ * What is posted while a callback of the context runs is for the run function around it, and the fd need not tell: a host
+ * that runs its own loop inside such a callback calls weir_context_poll() before it waits.
+ *
  * Errors: WEIR_EBADF, WEIR_EINVAL (`fd` is NULL), WEIR_ESHUTDOWN.
  *
  * Thread: any; never blocks.
  */
-int weir_context_fd(weir_context *context, int *fd);
+int weir_context_fd(weir_context *context,
+                    int *fd);
 
 /**
  * The context's time in nanoseconds: CLOCK_MONOTONIC, or its manual clock.

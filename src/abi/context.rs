@@ -511,6 +511,9 @@ pub extern "C" fn weir_context_running_in_this_thread(context: *mut weir_context
 /// weir_context_poll() then; no timeout is needed. It belongs to the context: do not read or close it.
 /// Hold the context open with weir_context_work_begin(), or poll will stop it when it has no work.
 ///
+/// What is posted while a callback of the context runs is for the run function around it, and the fd need not tell: a host
+/// that runs its own loop inside such a callback calls weir_context_poll() before it waits.
+///
 /// Errors: WEIR_EBADF, WEIR_EINVAL (`fd` is NULL), WEIR_ESHUTDOWN.
 ///
 /// Thread: any; never blocks.

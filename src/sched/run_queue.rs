@@ -423,10 +423,17 @@ impl RunQueue {
 
     /// Wakes one sleeper for a post. The caller holds the context.
     pub fn wake_for_post(&self, interrupt: impl FnOnce()) {
-        let mut shared = self.shared.lock();
-        self.drain(&shared);
-        if self.has_handlers(&shared) {
-            self.wake_one(&mut shared, interrupt);
+        let mut asleep = false;
+        {
+            let mut shared = self.shared.lock();
+            self.drain(&shared);
+            if self.has_handlers(&shared) {
+                self.wake_one(&mut shared, || asleep = true);
+            }
+        }
+        // The woken thread begins with this lock. If it was woken otherwise meanwhile this wakes it in vain.
+        if asleep {
+            interrupt();
         }
     }
 
