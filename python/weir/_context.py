@@ -1,0 +1,396 @@
+"""The event loop: it starts operations, collects their records, and calls what was given with them.
+
+Operations are begun with a NULL callback, so that nothing enters Python from C: `weir_context_reap` waits without
+the GIL and hands over records, each of which names its operation by a number. Until its record has come an
+operation, and with it every object and buffer that it needs, is held in `_operations`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import itertools
+import math
+import operator
+import os
+import struct
+import threading
+import time
+import weakref
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional, Tuple, Type
+
+from . import _abi
+from ._address import STORAGE_SIZE, Address, unpack
+from ._errors import check, error_of
+from ._library import lib
+from ._pool import Pool
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from ._handle import Handle
+    from ._timer import Timer
+
+# Receives (operation, status, value, extra).
+Finish = Callable[["Operation", int, int, int], object]
+
+Record = Tuple[int, int, int, int, int]
+
+RECORDS = 256
+# How often `poll` asks for more, so that callbacks that begin others do not keep it for ever.
+ROUNDS = 16
+RECORD = struct.Struct("=QQQIi")
+
+
+class Operation:
+    """What is pending: who began it, whom to tell, and what has to stay alive meanwhile."""
+
+    __slots__ = ("owner", "finish", "callback", "keep", "multi")
+
+    def __init__(self, owner: Any, finish: Finish, callback: Optional[Callable[..., object]], keep: Any,
+                 multi: bool) -> None:
+        self.owner = owner
+        self.finish = finish
+        self.callback = callback
+        self.keep = keep
+        self.multi = multi
+
+
+_contexts: "weakref.WeakSet[Context]" = weakref.WeakSet()
+
+
+class Context:
+    """An event loop. One thread at a time runs it; everything else may be called from any thread.
+
+    Callbacks are called in `run`, one after another, and their first argument is None or the OSError that the operation
+    met. An exception that leaves one comes out of `run`, which can be called again and goes on with the next.
+    """
+
+    _handle: int = 0
+
+    def __init__(self, *, manual_clock: bool = False, pool_slots: int = 0, pool_slot_size: int = 0) -> None:
+        self._operations: Dict[int, Operation] = {}
+        self._handles: Dict[int, "weakref.ref[Handle]"] = {}
+        options = _abi.weir_context_options(struct_size=ctypes.sizeof(_abi.weir_context_options))
+        options.flags = _abi.WEIR_CONTEXT_MANUAL_CLOCK if manual_clock else 0
+        options.pool_slots = uint32(pool_slots)
+        options.pool_slot_size = uint32(pool_slot_size)
+        self._keys = itertools.count(1)
+        self._run_lock = threading.RLock()
+        self._stop_lock = threading.RLock()
+        self._stopping = False
+        self._hosted = False
+        self._depth = 0
+        self._buffer = (_abi.weir_record * RECORDS)()
+        self._view = memoryview(self._buffer).cast("B")
+        self._count = ctypes.c_size_t(0)
+        self._batch: Iterator[Record] = iter(())
+        self._pool: Optional[Pool] = None
+        handle = ctypes.c_void_p()
+        check(lib.weir_context_create(options, handle))
+        self._handle = handle.value or 0
+        _contexts.add(self)
+
+    # Running.
+
+    def run(self, timeout: Optional[float] = None) -> int:
+        """Calls callbacks until nothing is pending any more, `stop` is called, or `timeout` seconds are over.
+
+        Returns how many were called. May be called again, and from a callback.
+        """
+        return self._run(deadline_of(timeout), None)
+
+    def run_one(self, timeout: Optional[float] = None) -> int:
+        """Waits for one callback and calls it. Returns 1, or 0 where none came."""
+        return self._run(deadline_of(timeout), 1)
+
+    def poll(self) -> int:
+        """Calls the callbacks of what is ready, and does not wait."""
+        return self._run(0, None, rounds=ROUNDS)
+
+    def stop(self) -> None:
+        """Has `run` return after the callback that it is in, or at its next call. Safe in signal handlers."""
+        with self._stop_lock:
+            self._stopping = True
+            check(lib.weir_context_stop(self._handle))
+
+    def _run(self, deadline: Optional[int], limit: Optional[int], rounds: Optional[int] = None) -> int:
+        if not self._run_lock.acquire(blocking=False):
+            raise error_of(-errno.EBUSY)
+        called = 0
+        try:
+            self._depth += 1
+            if not self._handle:
+                raise error_of(_abi.WEIR_EBADF)
+            while not self._stopping:
+                for record in self._batch:
+                    if self._finish(record):
+                        called += 1
+                        if self._stopping or called == limit:
+                            return called
+                if rounds is not None:
+                    rounds -= 1
+                    if rounds < 0:
+                        break
+                elif called and deadline is not None and time.monotonic_ns() >= deadline:
+                    break
+                if not self._reap(deadline):
+                    break
+        finally:
+            self._leave()
+        return called
+
+    def _leave(self) -> None:
+        self._depth -= 1
+        if self._depth == 0 and self._handle:
+            left = operator.length_hint(self._batch) > 0
+            if self._stopping or self._hosted or left:
+                with self._stop_lock:
+                    self._stopping = False
+                    lib.weir_context_restart(self._handle)
+            if left:
+                # The loop that this one may be embedded in hears of the fd only.
+                lib.weir_context_post(self._handle, None, 0)
+        self._run_lock.release()
+
+    def _reap(self, deadline: Optional[int]) -> bool:
+        """Collects records; waits for them until the deadline. False: there is nothing to wait for, or no time."""
+        count = self._count
+        while True:
+            # An exception of a signal handler may have come between the call below and the lines after it: what the
+            # call brought is still in the buffer then.
+            if count.value == 0:
+                wait = TICK if deadline is None else min(max(deadline - time.monotonic_ns(), 0), TICK)
+                check(lib.weir_context_reap(self._handle, self._buffer, RECORDS, wait, count))
+            if count.value:
+                batch = list(RECORD.iter_unpack(self._view[:count.value * RECORD.size]))
+                self._batch = iter(batch)
+                count.value = 0
+                return True
+            if self._stopping or lib.weir_context_stopped(self._handle):
+                return False
+            if deadline is not None and time.monotonic_ns() >= deadline:
+                return False
+
+    def _finish(self, record: Record) -> bool:
+        """Ends the operation of a record and calls its callback."""
+        key, value, extra, _, status = record
+        operation = self._operations.get(key)
+        if operation is None:
+            return False
+        if not operation.multi or status < 0:
+            del self._operations[key]
+        operation.finish(operation, status, value, extra)
+        return True
+
+    # Starting.
+
+    def _start(self, owner: Any, finish: Finish, callback: Optional[Callable[..., object]], keep: Any,
+               function: Callable[..., int], *arguments: Any, multi: bool = False) -> None:
+        """Calls a function of the library's that begins an operation; `None, key` follow its arguments."""
+        if callback is not None and not callable(callback):
+            raise TypeError("the callback is not callable")
+        key = next(self._keys)
+        self._operations[key] = Operation(owner, finish, callback, keep, multi)
+        status = -errno.EINVAL
+        try:
+            status = function(*arguments, None, key)
+        finally:
+            if status < 0:
+                self._operations.pop(key, None)
+        check(status)
+
+    def post(self, callback: Callable[..., object], *arguments: object) -> None:
+        """Has the callback called in `run`, later. From any thread."""
+        self._start(None, _posted, callback, arguments, _post, self._handle)
+
+    def call_later(self, delay: float, callback: Callable[..., object], *arguments: object) -> "Timer":
+        """Calls the callback in so many seconds, unless the timer that it returns is closed before."""
+        from ._timer import Timer
+
+        timer = Timer(self)
+        timer.expires_after(delay)
+        self._start(timer, _timed, callback, arguments, lib.weir_timer_wait, timer._handle)
+        return timer
+
+    def work_begin(self) -> None:
+        """Keeps `run` going with nothing pending, until `work_end`."""
+        check(lib.weir_context_work_begin(self._handle))
+
+    def work_end(self) -> None:
+        check(lib.weir_context_work_end(self._handle))
+
+    # Asking.
+
+    @property
+    def closed(self) -> bool:
+        return not self._handle
+
+    @property
+    def pending(self) -> int:
+        """The operations whose callback is still to come."""
+        return len(self._operations)
+
+    def fileno(self) -> int:
+        """An fd that is readable whenever `poll` has something to do: for use inside another event loop."""
+        fd = ctypes.c_int()
+        check(lib.weir_context_fd(self._handle, fd))
+        # A context that has stopped for want of work would not make the fd readable for what comes then.
+        self._hosted = True
+        check(lib.weir_context_restart(self._handle))
+        return fd.value
+
+    def now(self) -> int:
+        """The time of the context's clock, in nanoseconds."""
+        now = ctypes.c_int64()
+        check(lib.weir_context_now(self._handle, now))
+        return now.value
+
+    def advance(self, seconds: float) -> None:
+        """Moves a manual clock."""
+        check(lib.weir_context_advance(self._handle, nanoseconds(seconds)))
+
+    def stats(self) -> Dict[str, int]:
+        """What weir_stats tells."""
+        stats = _abi.weir_stats(struct_size=ctypes.sizeof(_abi.weir_stats))
+        check(lib.weir_context_stats(self._handle, stats))
+        return {name: getattr(stats, name) for name, *_ in _abi.weir_stats._fields_ if name != "struct_size"}
+
+    def _take(self, offset: int, length: int) -> bytes:
+        if self._pool is None:
+            self._pool = Pool(self._handle)
+        return self._pool.take(offset, length)
+
+    def _sender(self, offset: int) -> Address:
+        storage, length = ctypes.create_string_buffer(STORAGE_SIZE), ctypes.c_uint32(STORAGE_SIZE)
+        check(lib.weir_context_pool_sender(self._handle, offset, storage, length))
+        return unpack(storage.raw[:length.value])
+
+    # Ending.
+
+    def close(self) -> None:
+        """Closes every handle, and calls what is pending with ECANCELED. Not from a callback (EBUSY)."""
+        if not self._run_lock.acquire(blocking=False):
+            raise error_of(-errno.EBUSY)
+        try:
+            if self._depth:
+                raise error_of(-errno.EBUSY)
+            if not self._handle:
+                return
+            raised: List[BaseException] = []
+            # What is complete is told as it was; the rest, and what these callbacks begin, is cancelled.
+            if not self._count.value:
+                lib.weir_context_reap(self._handle, self._buffer, RECORDS, 0, self._count)
+            if self._count.value:
+                left = list(RECORD.iter_unpack(self._view[:self._count.value * RECORD.size]))
+                self._batch = iter([*self._batch, *left])
+                self._count.value = 0
+            self._depth += 1
+            try:
+                for record in self._batch:
+                    _collect(raised, self._finish, record)
+            finally:
+                self._depth -= 1
+            self._destroy()
+            while self._operations:
+                key = next(iter(self._operations))
+                _collect(raised, self._finish, (key, 0, 0, 0, _abi.WEIR_ECANCELED))
+        finally:
+            self._run_lock.release()
+        if raised:
+            raise raised[0]
+
+    def _destroy(self) -> None:
+        handle, self._handle = self._handle, 0
+        for reference in list(self._handles.values()):
+            owner = reference()
+            if owner is not None:
+                owner._handle = 0
+        self._handles.clear()
+        lib.weir_context_destroy(handle)
+
+    def _forget(self) -> None:
+        """In the child of a fork: what is here belongs to the parent."""
+        self._handle = 0
+        for reference in list(self._handles.values()):
+            owner = reference()
+            if owner is not None:
+                owner._handle = 0
+        self._operations.clear()
+        self._batch = iter(())
+        self._count.value = 0
+
+    def __del__(self) -> None:
+        if self._handle:
+            # Nobody is in `run`, which holds a reference. No callback is called from a destructor.
+            self._destroy()
+
+    def __enter__(self) -> "Context":
+        return self
+
+    def __exit__(self, kind: Optional[Type[BaseException]], value: Optional[BaseException],
+                 traceback: "Optional[TracebackType]") -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if not self._handle else f"{self.pending} pending"
+        return f"<weir.Context {state}>"
+
+
+# Without word from the library a waiting `run` looks this often, in nanoseconds, for signals that Python is to handle.
+TICK = 100_000_000
+
+_post: Any = lib.weir_context_post
+
+
+def _posted(operation: Operation, status: int, value: int, extra: int) -> None:
+    if status >= 0 and operation.callback is not None:
+        operation.callback(*operation.keep)
+
+
+def _timed(operation: Operation, status: int, value: int, extra: int) -> None:
+    operation.owner.close()
+    _posted(operation, status, value, extra)
+
+
+def _collect(raised: List[BaseException], function: Callable[[Record], object], record: Record) -> None:
+    try:
+        function(record)
+    except BaseException as error:
+        raised.append(error)
+
+
+def uint32(number: int) -> int:
+    if not 0 <= number < 1 << 32:
+        raise OverflowError(f"out of range: {number}")
+    return number
+
+
+def nanoseconds(seconds: float) -> int:
+    """Seconds as the library counts them; infinity, and more than 292 years, is for ever."""
+    if not isinstance(seconds, (int, float)) or isinstance(seconds, float) and math.isnan(seconds):
+        raise TypeError(f"not a number of seconds: {seconds!r}")
+    if seconds >= 9.2e9:
+        return _abi.WEIR_FOREVER
+    return max(int(seconds * 1_000_000_000), -(1 << 62))
+
+
+def deadline_of(timeout: Optional[float]) -> Optional[int]:
+    if timeout is None:
+        return None
+    ns = nanoseconds(timeout)
+    check(_abi.WEIR_EINVAL if ns < 0 else 0)
+    return None if ns == _abi.WEIR_FOREVER else time.monotonic_ns() + ns
+
+
+def _after_fork_in_child() -> None:
+    for context in list(_contexts):
+        context._forget()
+        # A lock that another thread of the parent held would stay locked.
+        context._run_lock = threading.RLock()
+        context._stop_lock = threading.RLock()
+        context._depth = 0
+        context._stopping = False
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
