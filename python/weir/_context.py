@@ -76,7 +76,8 @@ class Context:
         options.pool_slots = uint32(pool_slots)
         options.pool_slot_size = uint32(pool_slot_size)
         self._keys = itertools.count(1)
-        self._run_lock = threading.RLock()
+        # The thread that runs the context: {0: its number}, as setdefault is one step and del calls nothing.
+        self._owner: Dict[int, int] = {}
         self._stop_lock = threading.RLock()
         self._stopping = False
         self._hosted = False
@@ -115,11 +116,10 @@ class Context:
             check(lib.weir_context_stop(self._handle))
 
     def _run(self, deadline: Optional[int], limit: Optional[int], rounds: Optional[int] = None) -> int:
-        if not self._run_lock.acquire(blocking=False):
-            raise error_of(-errno.EBUSY)
+        depth = self._enter()
         called = 0
         try:
-            self._depth += 1
+            self._depth = depth + 1
             if not self._handle:
                 raise error_of(_abi.WEIR_EBADF)
             while not self._stopping:
@@ -137,21 +137,30 @@ class Context:
                 if not self._reap(deadline):
                     break
         finally:
-            self._leave()
+            # Nothing is called before these are done, so that no signal handler's exception comes between.
+            self._depth = depth
+            if depth == 0:
+                del self._owner[0]
+                self._settle()
         return called
 
-    def _leave(self) -> None:
-        self._depth -= 1
-        if self._depth == 0 and self._handle:
-            left = operator.length_hint(self._batch) > 0
-            if self._stopping or self._hosted or left:
-                with self._stop_lock:
-                    self._stopping = False
-                    lib.weir_context_restart(self._handle)
-            if left:
-                # The loop that this one may be embedded in hears of the fd only.
-                lib.weir_context_post(self._handle, None, 0)
-        self._run_lock.release()
+    def _enter(self) -> int:
+        """Makes this thread the one that runs the context, if none or this one does; how deep it is in it already."""
+        me = threading.get_ident()
+        if self._owner.setdefault(0, me) != me:
+            raise error_of(-errno.EBUSY)
+        return self._depth
+
+    def _settle(self) -> None:
+        left = operator.length_hint(self._batch) > 0
+        if not self._handle or not (self._stopping or self._hosted or left):
+            return
+        with self._stop_lock:
+            self._stopping = False
+            lib.weir_context_restart(self._handle)
+        if left:
+            # The loop that this one may be embedded in hears of the fd only.
+            lib.weir_context_post(self._handle, None, 0)
 
     def _reap(self, deadline: Optional[int]) -> bool:
         """Collects records; waits for them until the deadline. False: there is nothing to wait for, or no time."""
@@ -270,35 +279,34 @@ class Context:
 
     def close(self) -> None:
         """Closes every handle, and calls what is pending with ECANCELED. Not from a callback (EBUSY)."""
-        if not self._run_lock.acquire(blocking=False):
+        if self._enter():
             raise error_of(-errno.EBUSY)
+        raised: List[BaseException] = []
         try:
-            if self._depth:
-                raise error_of(-errno.EBUSY)
             if not self._handle:
                 return
-            raised: List[BaseException] = []
             # What is complete is told as it was; the rest, and what these callbacks begin, is cancelled.
             if not self._count.value:
                 lib.weir_context_reap(self._handle, self._buffer, RECORDS, 0, self._count)
-            if self._count.value:
-                left = list(RECORD.iter_unpack(self._view[:self._count.value * RECORD.size]))
-                self._batch = iter([*self._batch, *left])
-                self._count.value = 0
-            self._depth += 1
-            try:
-                for record in self._batch:
-                    _collect(raised, self._finish, record)
-            finally:
-                self._depth -= 1
+            self._batch = iter([*self._batch, *self._decode()])
+            self._depth = 1
+            for record in self._batch:
+                _collect(raised, self._finish, record)
             self._destroy()
             while self._operations:
                 key = next(iter(self._operations))
                 _collect(raised, self._finish, (key, 0, 0, 0, _abi.WEIR_ECANCELED))
         finally:
-            self._run_lock.release()
+            self._depth = 0
+            del self._owner[0]
         if raised:
             raise raised[0]
+
+    def _decode(self) -> List[Record]:
+        """The records in the buffer, which is empty then."""
+        batch = list(RECORD.iter_unpack(self._view[:self._count.value * RECORD.size]))
+        self._count.value = 0
+        return batch
 
     def _destroy(self) -> None:
         handle, self._handle = self._handle, 0
@@ -387,7 +395,7 @@ def _after_fork_in_child() -> None:
     for context in list(_contexts):
         context._forget()
         # A lock that another thread of the parent held would stay locked.
-        context._run_lock = threading.RLock()
+        context._owner = {}
         context._stop_lock = threading.RLock()
         context._depth = 0
         context._stopping = False
