@@ -53,31 +53,29 @@ class Wheel(unittest.TestCase):
         run(sys.executable, os.path.join(PYTHON, "wheel"), "--library", os.path.abspath(LIBRARY),
             "--output", folder.name)
         cls.wheel, = (os.path.join(folder.name, name) for name in os.listdir(folder.name) if name.endswith(".whl"))
+        cls.install(cls.wheel)
 
-    def install(self, what, **changes):
-        run(self.python, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--force-reinstall", what,
-            **changes)
+    @classmethod
+    def install(cls, *what):
+        run(cls.python, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", *what)
 
     def test_it_works_with_the_library_inside(self):
-        self.install(self.wheel)
         word, path = run(self.python, "-I", "-c", PROGRAM).split()
         self.assertEqual(word, "hello")
         self.assertTrue(path.startswith(os.path.join(self.folder, "venv")), path)
 
     def test_another_library_by_WEIR_LIBRARY(self):
-        self.install(self.wheel)
         copy = os.path.join(self.folder, "another.so")
-        if not os.path.exists(copy):
-            os.symlink(os.path.abspath(LIBRARY), copy)
+        os.symlink(os.path.abspath(LIBRARY), copy)
         self.assertEqual(run(self.python, "-c", PROGRAM, WEIR_LIBRARY=copy).split(), ["hello", copy])
 
     def test_the_sources_install_without_PyPI_and_find_the_systems_library(self):
-        self.install(PYTHON)
-        folder = os.path.join(self.folder, "system")
-        os.makedirs(folder, exist_ok=True)
-        if not os.path.exists(os.path.join(folder, "libweir.so.0")):
-            os.symlink(os.path.abspath(LIBRARY), os.path.join(folder, "libweir.so.0"))
-        self.assertEqual(run(self.python, "-c", PROGRAM, LD_LIBRARY_PATH=folder).split(), ["hello", "libweir.so.0"])
+        target, system = os.path.join(self.folder, "target"), os.path.join(self.folder, "system")
+        self.install(PYTHON, "--target", target)
+        os.mkdir(system)
+        os.symlink(os.path.abspath(LIBRARY), os.path.join(system, "libweir.so.0"))
+        done = run(self.python, "-c", PROGRAM, PYTHONPATH=target, LD_LIBRARY_PATH=system)
+        self.assertEqual(done.split(), ["hello", "libweir.so.0"])
 
     def test_what_is_inside(self):
         with zipfile.ZipFile(self.wheel) as file:
