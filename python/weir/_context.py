@@ -23,6 +23,7 @@ from . import _abi
 from ._address import STORAGE_SIZE, Address, unpack
 from ._errors import check, error_of
 from ._library import lib
+from ._numbers import uint32
 from ._pool import Pool
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ Record = Tuple[int, int, int, int, int]
 RECORDS = 256
 # How often `poll` asks for more, so that callbacks that begin others do not keep it for ever.
 ROUNDS = 16
+# The same for `close`, which tells what is complete: after so many records it cancels.
+CLOSING_ROUNDS = 4096
 RECORD = struct.Struct("=QQQIi")
 
 
@@ -123,11 +126,15 @@ class Context:
             if not self._handle:
                 raise error_of(_abi.WEIR_EBADF)
             while not self._stopping:
-                for record in self._batch:
+                batch = self._batch
+                for record in batch:
                     if self._finish(record):
                         called += 1
                         if self._stopping or called == limit:
                             return called
+                if batch is not self._batch:
+                    # A callback has run the context, and left these.
+                    continue
                 if rounds is not None:
                     rounds -= 1
                     if rounds < 0:
@@ -201,13 +208,15 @@ class Context:
             raise TypeError("the callback is not callable")
         key = next(self._keys)
         self._operations[key] = Operation(owner, finish, callback, keep, multi)
-        status = -errno.EINVAL
         try:
             status = function(*arguments, None, key)
-        finally:
-            if status < 0:
-                self._operations.pop(key, None)
-        check(status)
+        except ctypes.ArgumentError:
+            del self._operations[key]
+            raise
+        # Another exception is one of a signal handler, after the call: the operation may have begun, and stays.
+        if status < 0:
+            del self._operations[key]
+            raise error_of(status)
 
     def post(self, callback: Callable[..., object], *arguments: object) -> None:
         """Has the callback called in `run`, later. From any thread."""
@@ -286,12 +295,15 @@ class Context:
             if not self._handle:
                 return
             # What is complete is told as it was; the rest, and what these callbacks begin, is cancelled.
-            if not self._count.value:
-                lib.weir_context_reap(self._handle, self._buffer, RECORDS, 0, self._count)
-            self._batch = iter([*self._batch, *self._decode()])
             self._depth = 1
-            for record in self._batch:
-                _collect(raised, self._finish, record)
+            for _ in range(CLOSING_ROUNDS):
+                for record in self._batch:
+                    _collect(raised, self._finish, record)
+                if not self._count.value:
+                    lib.weir_context_reap(self._handle, self._buffer, RECORDS, 0, self._count)
+                if not self._count.value:
+                    break
+                self._batch = iter(self._decode())
             self._destroy()
             while self._operations:
                 key = next(iter(self._operations))
@@ -366,12 +378,6 @@ def _collect(raised: List[BaseException], function: Callable[[Record], object], 
         function(record)
     except BaseException as error:
         raised.append(error)
-
-
-def uint32(number: int) -> int:
-    if not 0 <= number < 1 << 32:
-        raise OverflowError(f"out of range: {number}")
-    return number
 
 
 def nanoseconds(seconds: float) -> int:

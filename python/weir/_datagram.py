@@ -6,10 +6,11 @@ import ctypes
 from typing import Callable, Optional, Tuple, Union
 
 from ._address import STORAGE_SIZE, Address, pack, unpack
-from ._context import Context, Operation, uint32
+from ._context import Context, Operation
 from ._errors import check, error_or_none
 from ._handle import counted
 from ._library import lib
+from ._numbers import uint32
 from ._socket import Room, Waiting, readable
 
 Received = Callable[[Optional[OSError], bytes], object]

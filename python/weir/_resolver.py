@@ -7,10 +7,11 @@ from typing import Callable, List, Optional, Union
 
 from . import _abi
 from ._address import Address, pack, unpack
-from ._context import Context, Operation, uint32
+from ._context import Context, Operation
 from ._errors import error_or_none
 from ._handle import Handle, text
 from ._library import lib
+from ._numbers import int32, uint32
 
 Resolved = Callable[[Optional[OSError], List[Address]], object]
 Named = Callable[[Optional[OSError], str, str], object]
@@ -26,7 +27,8 @@ class Resolver(Handle):
                 family: int = 0, socktype: int = 0, protocol: int = 0) -> None:
         """Calls back with the addresses of a host and service."""
         hints = _abi.weir_resolve_hints(struct_size=ctypes.sizeof(_abi.weir_resolve_hints), flags=uint32(flags),
-                                        family=family, socktype=socktype, protocol=protocol)
+                                        family=int32(family), socktype=int32(socktype),
+                                        protocol=int32(protocol))
         self._start(_resolved, callback, None, lib.weir_resolver_resolve, None if host is None else text(host),
                     None if service is None else text(str(service)), hints)
 

@@ -13,6 +13,7 @@ from ._context import nanoseconds
 from ._errors import check
 from ._handle import Done, Handle, done, text
 from ._library import lib
+from ._numbers import int32
 
 
 class Socket(Handle):
@@ -26,7 +27,7 @@ class Socket(Handle):
 
     def open(self, family: int) -> None:
         """Opens a socket of this family, so that options can be set before it is bound or connected."""
-        check(self._function("open")(self._handle, family))
+        check(self._function("open")(self._handle, int32(family)))
 
     def bind(self, address: Address) -> None:
         packed = pack(address)
@@ -38,7 +39,7 @@ class Socket(Handle):
             check(self._function("adopt")(self._handle, sock.fileno()))
             sock.detach()
         else:
-            check(self._function("adopt")(self._handle, sock))
+            check(self._function("adopt")(self._handle, int32(sock)))
 
     def release(self) -> int:
         """Gives the fd back; it is the caller's to close."""
@@ -63,17 +64,17 @@ class Socket(Handle):
 
     def set(self, option: int, value: int) -> None:
         """Sets one of the options weir.OPT_..."""
-        check(self._function("set")(self._handle, option, value))
+        check(self._function("set")(self._handle, int32(option), int32(value)))
 
     def get(self, option: int) -> int:
         value = ctypes.c_int()
-        check(self._function("get")(self._handle, option, value))
+        check(self._function("get")(self._handle, int32(option), value))
         return value.value
 
     def set_option(self, level: int, name: int, value: Union[int, bytes]) -> None:
         """setsockopt()."""
         data = value.to_bytes(4, "little", signed=True) if isinstance(value, int) else bytes(value)
-        check(self._function("set_option")(self._handle, level, name, data, len(data)))
+        check(self._function("set_option")(self._handle, int32(level), int32(name), data, len(data)))
 
     def get_option(self, level: int, name: int, size: int = 256) -> bytes:
         """getsockopt(): at most `size` bytes."""
@@ -81,7 +82,7 @@ class Socket(Handle):
             raise OverflowError("1 to 65536 bytes")
         data = ctypes.create_string_buffer(size)
         length = ctypes.c_uint32(size)
-        check(self._function("get_option")(self._handle, level, name, data, length))
+        check(self._function("get_option")(self._handle, int32(level), int32(name), data, length))
         return data.raw[:length.value]
 
     def bind_to_device(self, name: str) -> None:
@@ -137,9 +138,18 @@ def writable(data: Union[bytearray, memoryview]) -> Tuple[Any, int, int]:
     return anchor, ctypes.addressof(anchor), view.nbytes
 
 
-def duplicate(file: Any) -> int:
-    """An fd of our own of a file, so that it stays open while the library reads it."""
-    return os.dup(file if isinstance(file, int) else file.fileno())
+class Duplicate:
+    """An fd of our own of a file, open as long as the operation that needs it is pending."""
+
+    __slots__ = ("fd",)
+
+    def __init__(self, file: Any) -> None:
+        self.fd = -1
+        self.fd = os.dup(file if isinstance(file, int) else file.fileno())
+
+    def __del__(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
 
 
-__all__ = ["Address", "Room", "Socket", "Waiting", "duplicate", "family_of", "nanoseconds", "readable", "writable"]
+__all__ = ["Address", "Duplicate", "Room", "Socket", "Waiting", "family_of", "nanoseconds", "readable", "writable"]

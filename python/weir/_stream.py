@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import socket
 from typing import Any, Callable, List, Optional, Sequence, Tuple, Union
 
@@ -13,7 +12,8 @@ from ._context import Context, Operation
 from ._errors import check, error_or_none
 from ._handle import Done, counted, done
 from ._library import lib
-from ._socket import Room, Socket, Waiting, duplicate, nanoseconds, readable, writable
+from ._numbers import int32, int64, size as size_t
+from ._socket import Duplicate, Room, Socket, Waiting, nanoseconds, readable, writable
 
 # Called with None or what went wrong, and what has been read.
 Received = Callable[[Optional[OSError], bytes], object]
@@ -24,6 +24,9 @@ Accepted = Callable[[Optional[OSError], "Optional[Stream]"], object]
 ReceivedFds = Callable[[Optional[OSError], bytes, List[int]], object]
 
 Data = Union[bytes, bytearray, memoryview]
+
+# What the kernel passes at once (SCM_MAX_FD).
+FDS_MAX = 253
 
 
 class Stream(Waiting):
@@ -133,24 +136,23 @@ class Stream(Waiting):
 
     def send_file(self, file: Any, offset: int, size: int, callback: Moved) -> None:
         """Sends a part of a file without reading it into the program. `file` is an fd or has a `fileno()`."""
-        fd = duplicate(file)
-        try:
-            self._start(_file_sent, callback, fd, lib.weir_stream_send_file, fd, offset, size)
-        except BaseException:
-            os.close(fd)
-            raise
+        copy = Duplicate(file)
+        self._start(counted, callback, copy, lib.weir_stream_send_file, copy.fd, int64(offset), size_t(size))
 
     # fds over AF_UNIX.
 
     def write_fds(self, data: Data, fds: Sequence[int], callback: Optional[Moved] = None) -> None:
         """Writes the data and, with its first byte, copies of these fds."""
-        data, array = readable(data), (ctypes.c_int * max(len(fds), 1))(*fds)
-        self._start(counted, callback, (data, array), lib.weir_stream_write_fds, data, len(data), array, len(fds))
+        data, copies = readable(data), [Duplicate(fd) for fd in fds]
+        array = (ctypes.c_int * max(len(fds), 1))(*[copy.fd for copy in copies])
+        self._start(counted, callback, (data, copies, array), lib.weir_stream_write_fds, data, len(data), array, len(fds))
 
     def read_fds(self, size: int, limit: int, callback: ReceivedFds) -> None:
         """As `read_some`, with up to `limit` fds, which are the receiver's to close."""
+        if not 0 <= limit <= FDS_MAX:
+            raise OverflowError(f"0 to {FDS_MAX} fds")
         room, count = Room(size), ctypes.c_size_t(limit)
-        array = (ctypes.c_int * max(limit, 1))()
+        array = (ctypes.c_int * max(limit, 1))(*[-1] * max(limit, 1))
         self._start(_with_fds, callback, (room, array, count), lib.weir_stream_read_fds, room.address, size, array,
                     count)
 
@@ -161,7 +163,7 @@ class Stream(Waiting):
         return pid.value, uid.value, gid.value
 
     def shutdown(self, how: int = socket.SHUT_WR) -> None:
-        check(lib.weir_stream_shutdown(self._handle, how))
+        check(lib.weir_stream_shutdown(self._handle, int32(how)))
 
     def set_timeout(self, *, read: Optional[float] = None, write: Optional[float] = None) -> None:
         """How long an operation may go without progress, in seconds; `math.inf` is no limit."""
@@ -209,7 +211,7 @@ class Acceptor(Socket):
         super().__init__(context, lib.weir_acceptor_create)
 
     def listen(self, backlog: int = 128) -> None:
-        check(lib.weir_acceptor_listen(self._handle, backlog))
+        check(lib.weir_acceptor_listen(self._handle, int32(backlog)))
 
     def unlink(self) -> None:
         """Removes the path of an AF_UNIX socket."""
@@ -253,15 +255,12 @@ def _each(operation: Operation, status: int, value: int, extra: int) -> None:
         _call(operation)(None, operation.owner._context._take(extra, value))
 
 
-def _file_sent(operation: Operation, status: int, value: int, extra: int) -> None:
-    os.close(operation.keep)
-    counted(operation, status, value, extra)
-
-
 def _with_fds(operation: Operation, status: int, value: int, extra: int) -> None:
     room, array, count = operation.keep
+    # Nothing is written where nothing was received. Where there were more fds than room the status tells of it.
+    fds = [fd for fd in array[:count.value] if fd >= 0]
     status = 0 if status == _abi.WEIR_EOF else status
-    _call(operation)(error_or_none(status), room.taken(value), list(array[:count.value]) if status == 0 else [])
+    _call(operation)(error_or_none(status), room.taken(value), fds)
 
 
 def _accepted(operation: Operation, status: int, value: int, extra: int) -> None:

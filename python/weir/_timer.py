@@ -8,6 +8,7 @@ from ._context import Context, nanoseconds
 from ._errors import check
 from ._handle import Done, Handle, done
 from ._library import lib
+from ._numbers import int64
 
 
 class Timer(Handle):
@@ -39,9 +40,3 @@ class Timer(Handle):
         left = ctypes.c_int64()
         check(lib.weir_timer_remaining(self._handle, left))
         return left.value / 1_000_000_000
-
-
-def int64(number: int) -> int:
-    if not -(1 << 63) <= number < 1 << 63:
-        raise OverflowError(f"out of range: {number}")
-    return number
