@@ -75,7 +75,7 @@ class Context:
         self._operations: Dict[int, Operation] = {}
         self._handles: Dict[int, "weakref.ref[Handle]"] = {}
         options = _abi.weir_context_options(struct_size=ctypes.sizeof(_abi.weir_context_options))
-        options.flags = _abi.WEIR_CONTEXT_MANUAL_CLOCK if manual_clock else 0
+        options.flags = INTERRUPTIBLE | (_abi.WEIR_CONTEXT_MANUAL_CLOCK if manual_clock else 0)
         options.pool_slots = uint32(pool_slots)
         options.pool_slot_size = uint32(pool_slot_size)
         self._keys = itertools.count(1)
@@ -87,7 +87,9 @@ class Context:
         self._depth = 0
         self._buffer = (_abi.weir_record * RECORDS)()
         self._view = memoryview(self._buffer).cast("B")
+        self._records_at = ctypes.addressof(self._buffer)
         self._count = ctypes.c_size_t(0)
+        self._count_at = ctypes.addressof(self._count)
         self._batch: Iterator[Record] = iter(())
         self._pool: Optional[Pool] = None
         handle = ctypes.c_void_p()
@@ -175,12 +177,15 @@ class Context:
         while True:
             # An exception of a signal handler may have come between the call below and the lines after it: what the
             # call brought is still in the buffer then.
-            if count.value == 0:
+            if not count.value:
                 wait = TICK if deadline is None else min(max(deadline - time.monotonic_ns(), 0), TICK)
-                check(lib.weir_context_reap(self._handle, self._buffer, RECORDS, wait, count))
-            if count.value:
-                batch = list(RECORD.iter_unpack(self._view[:count.value * RECORD.size]))
-                self._batch = iter(batch)
+                status = _reap(self._handle, self._records_at, RECORDS, wait, self._count_at)
+                if status < 0 and status != -errno.EINTR:
+                    raise error_of(status)
+            reaped = count.value
+            if reaped:
+                self._batch = iter([RECORD.unpack_from(self._view)] if reaped == 1 else
+                                   list(RECORD.iter_unpack(self._view[:reaped * RECORD.size])))
                 count.value = 0
                 return True
             if self._stopping or lib.weir_context_stopped(self._handle):
@@ -357,10 +362,15 @@ class Context:
         return f"<weir.Context {state}>"
 
 
-# Without word from the library a waiting `run` looks this often, in nanoseconds, for signals that Python is to handle.
-TICK = 100_000_000
+# The library returns at a signal, so that Python handles it.
+INTERRUPTIBLE: int = getattr(_abi, "WEIR_CONTEXT_INTERRUPTIBLE", 0)
+# One that comes right before the library sleeps is seen after so many nanoseconds.
+TICK = 500_000_000 if INTERRUPTIBLE else 100_000_000
 
 _post: Any = lib.weir_context_post
+# By addresses, which ctypes passes in half the time.
+_reap: Any = lib.variant("weir_context_reap", True)
+_reap.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int64, ctypes.c_void_p]
 
 
 def _posted(operation: Operation, status: int, value: int, extra: int) -> None:
