@@ -35,6 +35,8 @@ _EINTR = -errno.EINTR
 _READABLE = ~abi.WEIR_WATCH_WRITE
 _WRITABLE = ~abi.WEIR_WATCH_READ
 
+_OP_READ = abi.WEIR_OP_READ
+
 OnRecord = Callable[[int, int, int], None]
 
 
@@ -149,6 +151,7 @@ class Drain(selectors.BaseSelector):
         self._ready: List[Tuple[selectors.SelectorKey, int]] = []
 
         self.handlers: Dict[int, OnRecord] = {}
+        self.readers: Dict[int, Any] = {}  # Transports by the token of their reading.
         self.streams: Set[int] = set()  # Their sockets are Python's, and only lent.
         self._next_token = 1
         # Packed submissions of the next call.
@@ -179,6 +182,7 @@ class Drain(selectors.BaseSelector):
 
     def detach(self, token: int) -> None:
         self.handlers.pop(token, None)
+        self.readers.pop(token, None)
 
     def lend(self, fd: int) -> Optional[int]:
         """A stream for a connected socket, or None where it is of no kind that a stream takes."""
@@ -292,12 +296,30 @@ class Drain(selectors.BaseSelector):
 
     def serve(self) -> None:
         """Calls the functions of the records. Where one raises, the rest is served by the next call."""
-        handlers = self.handlers
+        handlers, readers, releases = self.handlers, self.readers, self.releases
+        pool, release = self.pool, self.submissions.append
         self._unserved = True
-        for token, value, extra, _, status in self.records:
-            handler = handlers.get(token)
-            if handler is not None:
-                handler(value, extra, status)
+        for token, value, extra, kind, status in self.records:
+            reader = readers.get(token)
+            if reader is None or status:
+                handler = handlers.get(token)
+                if handler is not None:
+                    handler(value, extra, status)
+                elif kind == _OP_READ and not status and extra in releases:
+                    release(releases[extra])  # Nobody wants it any more.
+                continue
+            # The hot path: data for a transport.
+            data = pool[extra:extra + value]
+            release(releases[extra])
+            if reader._plain:
+                try:
+                    reader._run(reader._received, data)
+                except (SystemExit, KeyboardInterrupt):
+                    raise
+                except BaseException as exc:
+                    reader._fatal_error(exc, "Fatal error: protocol.data_received() call failed.")
+            else:
+                reader._hold(data)
         self._unserved = False
 
     # -- selector
@@ -357,6 +379,7 @@ class Drain(selectors.BaseSelector):
             self.release(stream)
         self.streams.clear()
         self.handlers.clear()
+        self.readers.clear()
         self._watches.clear()
         self.submissions.clear()
         self.records = iter(())

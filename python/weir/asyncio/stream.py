@@ -44,9 +44,9 @@ class StreamTransport(transports._FlowControlMixin, transports.Transport):  # ty
     # More attributes than a dictionary that is shared between objects takes: with slots they are quicker to find.
     __slots__ = (
         "_buffered", "_closing", "_conn_lost", "_context", "_deferred", "_dirty", "_drain", "_empty_waiter", "_eof",
-        "_file_waiter", "_held", "_held_end", "_paused", "_pool", "_protocol", "_queue", "_queued",
-        "_read_done", "_read_token", "_reading", "_received", "_release", "_run", "_send", "_server",
-        "_sock", "_sock_fd", "_stopping", "_stream", "_submissions", "_write_token", "_writing",
+        "_file_waiter", "_held", "_held_end", "_paused", "_plain", "_protocol", "_queue", "_queued",
+        "_read_done", "_read_token", "_reading", "_received", "_run", "_send", "_server",
+        "_sock", "_sock_fd", "_stopping", "_stream", "_write_token", "_writing",
         "_written", "__dict__", "__weakref__")
 
     def __init__(self, loop: Any, sock: socket.socket, stream: int, protocol: Any,
@@ -65,9 +65,7 @@ class StreamTransport(transports._FlowControlMixin, transports.Transport):  # ty
                 self._extra["peername"] = None
         drain: Drain = loop._drain
         self._drain = drain
-        self._pool = drain.use_pool()
-        self._release = drain.releases
-        self._submissions = drain.submissions
+        drain.use_pool()
         self._sock = sock
         self._sock_fd = sock.fileno()
         self._send = sock.send
@@ -85,6 +83,7 @@ class StreamTransport(transports._FlowControlMixin, transports.Transport):  # ty
         self._queued = 0  # Bytes of both.
         self._conn_lost = 0  # Not 0: the call of connection_lost is scheduled, or was made.
         self._closing = False
+        self._plain = True  # What comes goes to the protocol at once: not paused, not closing, nothing held back.
         self._eof = False
         self._paused = False
         self._reading = False  # The library reads, or its last record is still to come.
@@ -96,7 +95,8 @@ class StreamTransport(transports._FlowControlMixin, transports.Transport):  # ty
         self._file_waiter: Any = None
 
         self._stream = stream
-        self._read_token = drain.attach(self._make_on_read())
+        self._read_token = drain.attach(self._on_read_end)
+        drain.readers[self._read_token] = self
         self._write_token = drain.attach(self._on_written)
 
         if server is not None:
@@ -164,6 +164,7 @@ class StreamTransport(transports._FlowControlMixin, transports.Transport):  # ty
             return
         # The library is told when more data comes, if it does before resume_reading.
         self._paused = True
+        self._plain = False
         if self._loop.get_debug():
             logger.debug("%r pauses reading", self)
 
@@ -171,6 +172,7 @@ class StreamTransport(transports._FlowControlMixin, transports.Transport):  # ty
         if self._closing or not self._paused:
             return
         self._paused = False
+        self._plain = not self._held
         if self._held or self._held_end is not None:
             self._loop.call_soon(self._deliver_held, context=self._context)
         elif not self._reading:
@@ -183,36 +185,20 @@ class StreamTransport(transports._FlowControlMixin, transports.Transport):  # ty
             self._deliver(self._held.pop(0))
         if self._held or self._paused or self._closing:
             return
+        self._plain = True
         if self._held_end is not None:
             status, self._held_end = self._held_end, None
             self._ended(status)
         else:
             self._start_reading()
 
-    def _make_on_read(self) -> Callable[[int, int, int], None]:
-        pool, releases, run = self._pool, self._release, self._run
-        release = self._submissions.append
+    def _hold(self, data: bytes) -> None:
+        """Data came that the protocol does not want now."""
+        if not self._closing:
+            self._held.append(data)
+            self._stop_reading()
 
-        def on_read(length: int, offset: int, status: int) -> None:
-            if status:
-                self._on_read_end(status)
-                return
-            data = pool[offset:offset + length]
-            release(releases[offset])
-            if self._paused or self._held:
-                self._held.append(data)
-                self._stop_reading()
-            elif not self._closing:
-                try:
-                    run(self._received, data)
-                except _REPORTED:
-                    raise
-                except BaseException as exc:
-                    self._fatal_error(exc, "Fatal error: protocol.data_received() call failed.")
-
-        return on_read
-
-    def _on_read_end(self, status: int) -> None:
+    def _on_read_end(self, _length: int, _offset: int, status: int) -> None:
         self._reading = False
         if status == _ECANCELED and not self._closing:
             # A cancel of what was written, see _send_file, ends the read as well.
@@ -266,6 +252,7 @@ class StreamTransport(transports._FlowControlMixin, transports.Transport):  # ty
             if rest and (self._paused or not self._buffered):
                 # It paused, or gave way to another protocol, in the middle: the rest comes in its turn.
                 self._held.insert(0, rest.tobytes())
+                self._plain = False
                 if not self._paused:
                     self._loop.call_soon(self._deliver_held, context=self._context)
                 return
@@ -486,6 +473,7 @@ class StreamTransport(transports._FlowControlMixin, transports.Transport):  # ty
         if self._closing:
             return
         self._closing = True
+        self._plain = False
         if not self._queued:
             self._conn_lost += 1
             self._loop.call_soon(self._call_connection_lost, None)
@@ -516,6 +504,7 @@ class StreamTransport(transports._FlowControlMixin, transports.Transport):  # ty
         self._queue.clear()
         self._queued = 0
         self._closing = True
+        self._plain = False
         self._conn_lost += 1
         self._loop.call_soon(self._call_connection_lost, exc)
 
