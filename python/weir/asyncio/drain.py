@@ -23,11 +23,11 @@ _POOL_SLOT_SIZE = 65536
 
 _submission = struct.Struct("=IiQQQQ")
 _record = struct.Struct("=QQQIi")
+_iter_records = _record.iter_unpack
 
-# Taken with plain addresses, which cost less than pointers.
+# Called with objects of ctypes that are made once: conversions by argtypes would cost as much as the rest of the call.
 _enter = lib.variant("weir_context_enter", releases_gil=True)
-_enter.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int64,
-                   ctypes.c_void_p]
+_enter.argtypes = None
 
 _FOREVER = abi.WEIR_FOREVER
 _EINTR = -errno.EINTR
@@ -162,10 +162,17 @@ class Drain(selectors.BaseSelector):
         self._results = memoryview(self._in).cast("B").cast("i")
         self._out = ctypes.create_string_buffer(_record.size * _CAPACITY)
         self._out_view = memoryview(self._out).cast("B")
+        self._number = ctypes.c_size_t()
+        self._limit = ctypes.c_int64()
         self._count = ctypes.c_size_t()
-        self._count_at = ctypes.addressof(self._count)
-        self._in_at = ctypes.addressof(self._in)
-        self._out_at = ctypes.addressof(self._out)
+        self._arguments = (
+            ctypes.c_void_p(self.context), ctypes.c_void_p(ctypes.addressof(self._in)), self._number,
+            ctypes.c_void_p(ctypes.addressof(self._out)), ctypes.c_size_t(_CAPACITY), self._limit,
+            ctypes.c_void_p(ctypes.addressof(self._count)))
+        self._submit_only = (
+            *self._arguments[:3], ctypes.c_void_p(), ctypes.c_size_t(), ctypes.c_int64(),
+            self._arguments[6])
+        self._checked = False  # Something was submitted that may fail.
         # The records of this turn that are not served yet.
         self.records: Iterator[Tuple[Any, ...]] = iter(())
         self._unserved = False
@@ -217,6 +224,7 @@ class Drain(selectors.BaseSelector):
 
     def submit(self, kind: int, handle: int, data: int, length: int, token: int) -> None:
         """Has an operation begun with the next turn. If it cannot begin its token gets a record that says so."""
+        self._checked = True
         self.submissions.append(_submission.pack(kind, 0, handle, data, length, token))
 
     def _send(self) -> None:
@@ -249,13 +257,13 @@ class Drain(selectors.BaseSelector):
             del self.submissions[:_SUBMISSIONS]
             length = len(batch) * _submission.size
             self._in_view[:length] = b"".join(batch)
-            code = _enter(self.context, self._in_at, len(batch), None, 0, 0,
-                                           self._count_at)
-            self._check_results(len(batch), code)
+            self._number.value = len(batch)
+            code = _enter(*self._submit_only)
+            if code < 0:
+                raise error(code)
+            self._check_results(len(batch))
 
-    def _check_results(self, number: int, code: int) -> None:
-        if code < 0 and code != _EINTR:
-            raise error(code)
+    def _check_results(self, number: int) -> None:
         words = _submission.size // 4
         if any(self._results[1:number * words:words]):
             length = number * _submission.size
@@ -286,12 +294,18 @@ class Drain(selectors.BaseSelector):
         if number:
             self._in_view[:number * 40] = b"".join(submissions)
             submissions.clear()
-        code = _enter(self.context, self._in_at, number, self._out_at, _CAPACITY,
-                                       limit, self._count_at)
-        count = self._count.value if code == 0 else 0
-        if number or code:
-            self._check_results(number, code)
-        self.records = records = _record.iter_unpack(self._out_view[:count * 32])
+        self._number.value = number
+        self._limit.value = limit
+        code = _enter(*self._arguments)
+        if self._checked:
+            self._checked = False
+            self._check_results(number)
+        if code:
+            if code != _EINTR:
+                raise error(code)
+            self.records = records = iter(())
+        else:
+            self.records = records = _iter_records(self._out_view[:self._count.value * 32])
         return records
 
     def serve(self) -> None:

@@ -2,17 +2,23 @@
 
 import asyncio
 import errno
+import heapq
 import io
 import os
 import selectors
 import signal
 import threading
-from asyncio import exceptions, sslproto
+from asyncio import base_events, exceptions, sslproto
 from typing import Any, Optional
 
 from .. import abi
 from .drain import Drain, error
 from .stream import StreamTransport
+
+
+_LONGEST = base_events.MAXIMUM_SELECT_TIMEOUT  # type: ignore[attr-defined]
+_CANCELLED_MIN = base_events._MIN_SCHEDULED_TIMER_HANDLES  # type: ignore[attr-defined]
+_CANCELLED_PART = base_events._MIN_CANCELLED_TIMER_HANDLES_FRACTION  # type: ignore[attr-defined]
 
 
 class _LoopDrain(Drain):
@@ -91,6 +97,54 @@ class EventLoop(asyncio.SelectorEventLoop):
             transp._fatal_error(exc)
             raise exc
         return sent
+
+    def _run_once(self) -> None:
+        # As BaseEventLoop has it, without what only debug mode needs.
+        if self._debug:
+            super()._run_once()
+            return
+        scheduled, ready, drain = self._scheduled, self._ready, self._drain
+        if scheduled:
+            self._drop_cancelled()
+            scheduled = self._scheduled
+        if ready or self._stopping:
+            timeout = 0.0
+        elif scheduled:
+            timeout = min(max(scheduled[0]._when - self.time(), 0.0), _LONGEST)
+        else:
+            timeout = None
+        drain.enter(timeout)
+        drain.serve()
+        if scheduled:
+            end = self.time() + self._clock_resolution
+            while scheduled and scheduled[0]._when < end:
+                handle = heapq.heappop(scheduled)
+                handle._scheduled = False
+                ready.append(handle)
+        # What these call is left for the next turn.
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if not handle._cancelled:
+                handle._run()
+        handle = None  # Not kept alive until the next turn.
+
+    def _drop_cancelled(self) -> None:
+        scheduled = self._scheduled
+        if (self._timer_cancelled_count > _CANCELLED_MIN
+                and self._timer_cancelled_count / len(scheduled) > _CANCELLED_PART):
+            kept = []
+            for handle in scheduled:
+                if handle._cancelled:
+                    handle._scheduled = False
+                else:
+                    kept.append(handle)
+            heapq.heapify(kept)
+            self._scheduled = kept
+            self._timer_cancelled_count = 0
+            return
+        while scheduled and scheduled[0]._cancelled:
+            self._timer_cancelled_count -= 1
+            heapq.heappop(scheduled)._scheduled = False
 
     def run_forever(self) -> None:
         self._check_closed()

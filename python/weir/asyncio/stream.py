@@ -29,8 +29,8 @@ if ctypes.string_at(id(_probe) + _BYTES_AT, len(_probe)) != _probe:
 # Since 3.13 a server knows its transports.
 _ATTACH_ARGUMENTS = Server._attach.__code__.co_argcount - 1  # type: ignore[attr-defined]
 
-# More than this is sent at once by write().
-_DEFERRED = 65536
+# More than this is sent at once by write(): large buffers had better not all be alive at the end of the turn.
+_DEFERRED = 16384
 
 _REPORTED = (SystemExit, KeyboardInterrupt)
 
