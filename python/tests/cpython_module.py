@@ -1,7 +1,7 @@
 """cpython_module.py stock|weir MODULE RESULT: runs one module of CPython's test.test_asyncio.
 
 With `weir` our loop takes the place of asyncio's selector loop, under all of its names, before the tests are
-imported. RESULT becomes a JSON object: the outcome of each test by its name. A helper of cpython_suite.py.
+imported. Of the tests of uvloop (a MODULE of its package `tests`) only those for asyncio's loop are run. RESULT becomes a JSON object: the outcome of each test by its name. A helper of cpython_suite.py.
 """
 
 import asyncio
@@ -77,6 +77,20 @@ class Result(unittest.TextTestResult):
             self.note(subtest, "failed", str(error[1]))
 
 
+def flat(suite):
+    for test in suite:
+        if isinstance(test, unittest.TestSuite):
+            yield from flat(test)
+        else:
+            yield test
+
+
+def for_asyncio(suite):
+    from uvloop import _testbase
+
+    return unittest.TestSuite(test for test in flat(suite) if isinstance(test, _testbase.AIOTestCase))
+
+
 def main():
     mode, module, path, *only = sys.argv[1:]
     if mode == "weir":
@@ -94,6 +108,8 @@ def main():
     except unittest.SkipTest as skip:
         results["outcomes"][module] = ["skipped", str(skip)]
         suite = None
+    if suite is not None and module.startswith("tests."):
+        suite = for_asyncio(suite)
     if suite is not None:
         warnings.simplefilter("default")
         runner = unittest.TextTestRunner(verbosity=2, resultclass=Result)

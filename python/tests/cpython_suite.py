@@ -27,19 +27,18 @@ def modules_of(python):
     got = subprocess.run([python, "-c", code], capture_output=True, text=True)
     if got.returncode:
         return None
-    return sorted(name[:-3] for name in os.listdir(got.stdout.strip())
+    return sorted("test.test_asyncio." + name[:-3] for name in os.listdir(got.stdout.strip())
                   if name.startswith("test_") and name.endswith(".py"))
 
 
-def run(python, mode, module, folder, only=()):
-    """The outcomes of one module: name to [outcome, text]."""
+def run(python, mode, module, folder, only=(), path=None):
+    """The outcomes of one module: name to [outcome, text]. `path` is where Python finds it, if not by itself."""
     name = f"{module}.{mode}" + (".again" if only else "")
-    path = os.path.join(folder, name + ".json")
-    environment = dict(os.environ, PYTHONPATH=PACKAGE)
-    full = f"test.test_asyncio.{module}"
+    results = os.path.join(folder, name + ".json")
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join([PACKAGE] + ([path] if path else [])))
     with open(os.path.join(folder, name + ".log"), "w") as log:
         process = subprocess.Popen(
-            [python, "-X", "faulthandler", os.path.join(HERE, "cpython_module.py"), mode, full, path,
+            [python, "-X", "faulthandler", os.path.join(HERE, "cpython_module.py"), mode, module, results,
              *only], stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment,
             cwd=folder, start_new_session=True)
         try:
@@ -51,8 +50,8 @@ def run(python, mode, module, folder, only=()):
     if status != 0:
         with open(log.name, errors="replace") as log:
             end = log.read()[-1500:]
-        return {full: ["failed", f"the process: {status}\n{end}"]}
-    with open(path) as file:
+        return {module: ["failed", f"the process: {status}\n{end}"]}
+    with open(results) as file:
         return json.load(file)["outcomes"]
 
 
@@ -80,7 +79,7 @@ def suite(python, wanted, jobs, folder):
         print(f"CPython {version}: no test.test_asyncio installed (Debian: libpython3-testsuite)")
         return None
     if wanted:
-        modules = [module for module in modules if module in wanted]
+        modules = [module for module in modules if module.rpartition(".")[2] in wanted]
     stock, weir = {}, {}
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
         pending = {}
@@ -90,35 +89,44 @@ def suite(python, wanted, jobs, folder):
         for done in concurrent.futures.as_completed(pending):
             mode, module = pending[done]
             (stock if mode == "stock" else weir)[module] = done.result()
+    flaky, bad = compare(python, modules, stock, weir, folder)
+    return tell(f"CPython {version}", stock, weir, flaky, bad)
+
+
+def compare(python, modules, stock, weir, folder, path=None):
+    """What is worse with our loop: the names that were flaky, and (name, outcome) of the others."""
     flaky, bad = [], []
     for module in modules:
-        process = weir[module].get(f"test.test_asyncio.{module}")
+        process = weir[module].get(module)
         if process is not None and process[0] == "failed":
             bad.append((module, process))
             continue
         names = worse(stock[module], weir[module])
         if not names:
             continue
-        again = [name for name in names if name.count(".") >= 4 and " " not in name]
-        if again and len(again) == len(names):
-            two = {mode: run(python, mode, module, folder, again) for mode in ("stock", "weir")}
+        again = [name for name in names if name.startswith(module) and " " not in name]
+        if len(again) == len(names):
+            two = {mode: run(python, mode, module, folder, again, path) for mode in ("stock", "weir")}
             still = worse(two["stock"], two["weir"])
             flaky += [name for name in names if name not in still]
             names = still
         bad += [(name, weir[module].get(name, ["lost", ""])) for name in names]
+    return flaky, bad
+
+
+def tell(title, stock, weir, flaky, bad):
+    """Prints the figures; gives the numbers passed and failed."""
     both = {}
     for label, results in (("asyncio", stock), ("weir", weir)):
-        every = {name: outcome for module in modules for name, outcome in results[module].items()}
+        every = {name: outcome for module in results for name, outcome in results[module].items()}
         both[label] = every
-        print(f"CPython {version} {label}: {len(every)} tests, {count(every, ['failed', 'lost'])} failed, "
+        print(f"{title} {label}: {len(every)} tests, {count(every, ['failed', 'lost'])} failed, "
               f"{count(every, ['skipped'])} skipped")
     for name in flaky:
         print(f"  flaky: {name}")
     for name, (outcome, text) in bad:
         print(f"  {outcome}: {name}\n    " + text.strip().replace("\n", "\n    "))
-    good = count(both["weir"], ["passed"])
-    failures = len(bad) + max(0, len(flaky) - FLAKY)
-    return good, failures
+    return count(both["weir"], ["passed"]), len(bad) + max(0, len(flaky) - FLAKY)
 
 
 def main():

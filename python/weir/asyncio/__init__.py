@@ -23,11 +23,11 @@ def new_event_loop() -> EventLoop:
 
 def run(main: Coroutine[Any, Any, _T], *, debug: Optional[bool] = None) -> _T:
     """As asyncio.run(), on a loop of libweir's."""
+    if asyncio._get_running_loop() is not None:
+        raise RuntimeError("weir.asyncio.run() cannot be called from a running event loop")
     if sys.version_info >= (3, 11):
         with asyncio.Runner(debug=debug, loop_factory=EventLoop) as runner:
             return runner.run(main)
-    if asyncio._get_running_loop() is not None:
-        raise RuntimeError("weir.asyncio.run() cannot be called from a running event loop")
     if not asyncio.iscoroutine(main):
         raise ValueError(f"a coroutine was expected, got {main!r}")
     loop = EventLoop()
