@@ -10,6 +10,7 @@ import math
 import os
 import selectors
 import struct
+import threading
 from collections.abc import Mapping
 from typing import Any, Callable, Dict, Iterator, List, Optional, Set, Tuple
 
@@ -18,7 +19,8 @@ from ..abi import lib
 
 _CAPACITY = 512  # Records of one turn.
 _SUBMISSIONS = 1024  # Submissions of one call.
-_POOL_SLOTS = 128
+_MOMENT = 100_000  # Nanoseconds.
+_POOL_SLOTS = 64
 _POOL_SLOT_SIZE = 65536
 
 _submission = struct.Struct("=IiQQQQ")
@@ -28,6 +30,19 @@ _iter_records = _record.iter_unpack
 # Called with objects of ctypes that are made once: conversions by argtypes would cost as much as the rest of the call.
 _enter = lib.variant("weir_context_enter", releases_gil=True)
 _enter.argtypes = None
+# The same, with the GIL kept: for what does not wait, where another thread would take it for milliseconds.
+_enter_keeping = lib.variant("weir_context_enter", releases_gil=False)
+_enter_keeping.argtypes = None
+_try_write = lib.variant("weir_stream_try_write", releases_gil=False)
+_try_write.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p]
+
+# Where the bytes of a bytes object are, from its address on. (bytes.__basicsize__ counts the final 0.)
+BYTES_AT = bytes.__basicsize__ - 1
+_probe = b"where the bytes are"
+if ctypes.string_at(id(_probe) + BYTES_AT, len(_probe)) != _probe:
+    raise ImportError("weir.asyncio needs CPython")
+
+_threads = threading._active  # type: ignore[attr-defined]
 
 _FOREVER = abi.WEIR_FOREVER
 _EINTR = -errno.EINTR
@@ -165,6 +180,7 @@ class Drain(selectors.BaseSelector):
         self._number = ctypes.c_size_t()
         self._limit = ctypes.c_int64()
         self._count = ctypes.c_size_t()
+        self._count_at = ctypes.addressof(self._count)
         self._arguments = (
             ctypes.c_void_p(self.context), ctypes.c_void_p(ctypes.addressof(self._in)), self._number,
             ctypes.c_void_p(ctypes.addressof(self._out)), ctypes.c_size_t(_CAPACITY), self._limit,
@@ -236,11 +252,17 @@ class Drain(selectors.BaseSelector):
                 transport._send_queue()
                 continue
             data = queue[0]
-            try:
-                number = transport._send(data)
-            except OSError:
-                transport._send_queue()  # Meets it again.
-                continue
+            if len(_threads) > 1:
+                if _try_write(transport._stream, id(data) + BYTES_AT, len(data), self._count_at) < 0:
+                    transport._send_queue()  # Meets it again.
+                    continue
+                number = self._count.value
+            else:
+                try:
+                    number = transport._send(data)
+                except OSError:
+                    transport._send_queue()
+                    continue
             queue.clear()
             if number == len(data):
                 transport._queued = 0
@@ -295,8 +317,16 @@ class Drain(selectors.BaseSelector):
             self._in_view[:number * 40] = b"".join(submissions)
             submissions.clear()
         self._number.value = number
-        self._limit.value = limit
-        code = _enter(*self._arguments)
+        code = 0
+        self._count.value = 0
+        if limit == 0 or len(_threads) > 1:
+            # Where other threads may take the GIL for milliseconds the replies of a moment are waited for with it.
+            self._limit.value = min(limit, _MOMENT)
+            code = _enter_keeping(*self._arguments)
+            self._number.value = 0
+        if limit and not code and not self._count.value:
+            self._limit.value = limit
+            code = _enter(*self._arguments)
         if self._checked:
             self._checked = False
             self._check_results(number)

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextvars
-import ctypes
 import socket
 import warnings
 from asyncio import constants, futures, transports, trsock
@@ -12,19 +11,13 @@ from typing import Any, Callable, List, Optional
 
 from .. import abi
 from ..abi import lib
-from .drain import Drain, error
+from .drain import BYTES_AT, Drain, error
 
 _EOF = abi.WEIR_EOF
 _ECANCELED = abi.WEIR_ECANCELED
 _ETIMEDOUT = abi.WEIR_ETIMEDOUT
 _READ_EACH = abi.WEIR_SUBMIT_READ_EACH
 _WRITE_SOME = abi.WEIR_SUBMIT_WRITE_SOME
-
-# Where the bytes of a bytes object are, from its address on. (bytes.__basicsize__ counts the final 0.)
-_BYTES_AT = bytes.__basicsize__ - 1
-_probe = b"where the bytes are"
-if ctypes.string_at(id(_probe) + _BYTES_AT, len(_probe)) != _probe:
-    raise ImportError("weir.asyncio needs CPython")
 
 # Since 3.13 a server knows its transports.
 _ATTACH_ARGUMENTS = Server._attach.__code__.co_argcount - 1  # type: ignore[attr-defined]
@@ -380,7 +373,7 @@ class StreamTransport(transports._FlowControlMixin, transports.Transport):  # ty
     def _write_rest(self) -> None:
         data, begin = self._writing, self._written
         assert data is not None
-        self._drain.submit(_WRITE_SOME, self._stream, id(data) + _BYTES_AT + begin,
+        self._drain.submit(_WRITE_SOME, self._stream, id(data) + BYTES_AT + begin,
                            len(data) - begin, self._write_token)
 
     def _on_written(self, number: int, _extra: int, status: int) -> None:
