@@ -21,7 +21,8 @@ import cpython_suite
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 PACKAGE = os.path.dirname(HERE)
-PACKAGES = ["aiohttp", "httpx", "uvicorn", "anyio", "websockets", "redis", "asyncpg", "uvloop"]
+PACKAGES = ["aiohttp", "httpx", "uvicorn", "anyio", "websockets", "redis", "asyncpg", "uvloop",
+            "psutil", "pyOpenSSL"]  # The last two are for uvloop's tests.
 LIMIT = 120
 
 

@@ -332,6 +332,107 @@ class Streams(unittest.TestCase):
         run(main())
 
 
+def sockets():
+    first, second = socket.socketpair()
+    first.setblocking(False)
+    return first, second
+
+
+class Sock(unittest.TestCase):
+    def test_a_number_that_is_another_file_now_is_read(self):
+        async def main():
+            loop = asyncio.get_running_loop()
+            first, second = sockets()
+            number = first.fileno()
+            loop.call_later(0.01, second.send, b"one")
+            self.assertEqual(await loop.sock_recv(first, 10), b"one")
+            for _ in range(3):
+                first.close()
+                second.close()
+                first, second = sockets()
+                self.assertEqual(first.fileno(), number)
+                loop.call_later(0.01, second.send, b"next")
+                self.assertEqual(await loop.sock_recv(first, 10), b"next")
+            # And where it is a transport's then.
+            protocol = Collect()
+            transport, _ = await loop.create_connection(lambda: protocol, sock=first)
+            second.send(b"more")
+            while not protocol.data:
+                await asyncio.sleep(0.001)
+            transport.close()
+            second.close()
+            await protocol.ended
+
+        run(main())
+
+    def test_a_cancelled_receive_takes_nothing(self):
+        async def main():
+            loop = asyncio.get_running_loop()
+            first, second = sockets()
+            for number in range(5):
+                task = loop.create_task(loop.sock_recv(first, 10))
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
+                task.cancel()
+                second.send(b"%d" % number)
+                with self.assertRaises(asyncio.CancelledError):
+                    await task
+                self.assertEqual(await loop.sock_recv(first, 10), b"%d" % number)
+            first.close()
+            second.close()
+
+        run(main())
+
+    def test_two_receive_from_one_socket(self):
+        async def main():
+            loop = asyncio.get_running_loop()
+            first, second = sockets()
+            both = asyncio.gather(loop.sock_recv(first, 3), loop.sock_recv(first, 3))
+            await asyncio.sleep(0.01)
+            second.send(b"onetwo")
+            self.assertEqual(sorted(await both), [b"one", b"two"])
+            first.close()
+            second.close()
+
+        run(main())
+
+    def test_a_reader_and_a_receive_of_one_fd(self):
+        async def main():
+            loop = asyncio.get_running_loop()
+            first, second = sockets()
+            called = []
+            loop.call_later(0.01, second.send, b"x")
+            self.assertEqual(await loop.sock_recv(first, 1), b"x")
+            loop.add_reader(first, lambda: called.append(first.recv(1)))
+            second.send(b"y")
+            while not called:
+                await asyncio.sleep(0.001)
+            loop.remove_reader(first)
+            loop.call_later(0.01, second.send, b"z")
+            self.assertEqual(await loop.sock_recv(first, 1), b"z")
+            self.assertEqual(called, [b"y"])
+            first.close()
+            second.close()
+
+        run(main())
+
+
+class Datagrams(unittest.TestCase):
+    def test_a_peer_without_a_name_is_sent_to(self):
+        async def main():
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+            theirs.settimeout(LIMIT)
+            transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
+                asyncio.DatagramProtocol, sock=ours)
+            transport.sendto(b"hello")
+            self.assertEqual(theirs.recv(10), b"hello")
+            transport.close()
+            theirs.close()
+            await asyncio.sleep(0)
+
+        run(main())
+
+
 class Process(unittest.TestCase):
     def test_a_signal_ends_the_wait(self):
         loop = weir.asyncio.EventLoop()

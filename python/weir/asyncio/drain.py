@@ -165,6 +165,7 @@ class Drain(selectors.BaseSelector):
         self.on_ready: Callable[[selectors.SelectorKey, int], None] = self._collect
         self._ready: List[Tuple[selectors.SelectorKey, int]] = []
 
+        self.on_lend: Callable[[int], None] = lambda fd: None
         self.handlers: Dict[int, OnRecord] = {}
         self.readers: Dict[int, Any] = {}  # Transports by the token of their reading.
         self.streams: Set[int] = set()  # Their sockets are Python's, and only lent.
@@ -209,6 +210,7 @@ class Drain(selectors.BaseSelector):
 
     def lend(self, fd: int) -> Optional[int]:
         """A stream for a connected socket, or None where it is of no kind that a stream takes."""
+        self.on_lend(fd)
         handle = ctypes.c_void_p()
         check(lib.weir_stream_create(self.context, ctypes.byref(handle)))
         stream = handle.value or 0

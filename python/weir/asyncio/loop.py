@@ -12,7 +12,9 @@ from asyncio import base_events, exceptions, sslproto
 from typing import Any, Optional
 
 from .. import abi
+from .datagram import DatagramTransport
 from .drain import Drain, error
+from .sock import SockMixin, Waits
 from .stream import StreamTransport
 
 
@@ -28,7 +30,7 @@ class _LoopDrain(Drain):
         return self.enter(timeout)
 
 
-class EventLoop(asyncio.SelectorEventLoop):
+class EventLoop(SockMixin, asyncio.SelectorEventLoop):
     """An asyncio event loop that waits in libweir."""
 
     def __init__(self, selector: Optional[selectors.BaseSelector] = None) -> None:
@@ -37,6 +39,7 @@ class EventLoop(asyncio.SelectorEventLoop):
             selector.close()
         self._drain = _LoopDrain()
         self._drain.on_ready = self._on_ready
+        self._waits = Waits(self._drain)
         super().__init__(self._drain)
 
     def _on_ready(self, key: selectors.SelectorKey, events: int) -> None:
@@ -62,6 +65,10 @@ class EventLoop(asyncio.SelectorEventLoop):
             return super()._make_socket_transport(sock, protocol, waiter, extra=extra,
                                                   server=server)
         return StreamTransport(self, sock, stream, protocol, waiter, extra, server)
+
+    def _make_datagram_transport(self, sock: Any, protocol: Any, address: Any = None, waiter: Any = None,
+                                 extra: Any = None) -> Any:
+        return DatagramTransport(self, sock, protocol, address, waiter, extra)
 
     def _make_ssl_transport(self, rawsock: Any, protocol: Any, sslcontext: Any, waiter: Any = None,
                             *, server_side: bool = False, server_hostname: Any = None,
