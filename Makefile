@@ -18,6 +18,7 @@ FUZZ_SECONDS ?= 3600
 
 .PHONY: proof-sequences-asan proof-sequences-tsan build demo test bench soak asan tsan clang valgrind loom mutants proof-faults proof-sequences proof-schedules fuzz coverage proof lint install header docs package abi abi-check clean help
 .PHONY: test-python wheel
+.PHONY: test-python-cpython test-python-ecosystem bench-python
 
 help:
 	@echo "make            build the library, the tests and the examples in $(BUILD)/"
@@ -26,6 +27,9 @@ help:
 	@echo "make test-python  the tests of the Python package"
 	@echo "make wheel      the Python package with the library inside, in $(BUILD)/wheel"
 	@echo "make bench      benchmarks beside libuv, libevent, libev, Asio and a hand-written loop"
+	@echo "make test-python-cpython    CPython's own tests of asyncio on the loop of weir.asyncio"
+	@echo "make test-python-ecosystem  programs from PyPI on the loop of weir.asyncio, and a part of uvloop's tests"
+	@echo "make bench-python           weir.asyncio beside asyncio and uvloop"
 	@echo "make soak       10,000 connections for 10 minutes, 100,000 timers and 1,000 contexts for a minute each"
 	@echo "make asan       the C tests under the address sanitizer (needs Rust nightly)"
 	@echo "make tsan       the C tests under the thread sanitizer (needs Rust nightly)"
@@ -72,6 +76,21 @@ bench:
 	$(CMAKE) --build $(BUILD) --parallel $(JOBS)
 	benches/run --programs $(BUILD)/benches $(BENCH_OPTIONS)
 	benches/syscalls --programs $(BUILD)/benches
+
+WEIR_LIBRARY ?= $(abspath $(BUILD))/lib/libweir.so
+# PYTHONS: several interpreters, where their tests are installed.
+PYTHONS ?= python3
+test-python-cpython: build
+	@scripts/install-deps python
+	WEIR_LIBRARY=$(WEIR_LIBRARY) python/tests/cpython_suite.py $(foreach python,$(PYTHONS),--python $(python)) --jobs $(JOBS)
+
+test-python-ecosystem: build
+	@scripts/install-deps python
+	WEIR_LIBRARY=$(WEIR_LIBRARY) python/tests/ecosystem.py --folder $(BUILD)/ecosystem
+
+bench-python: build
+	@scripts/install-deps python
+	WEIR_LIBRARY=$(WEIR_LIBRARY) python/benches/bench_asyncio.py --folder $(BUILD)/ecosystem $(BENCH_OPTIONS)
 
 # SOAK_SECONDS: for the echo server with each number of threads.
 SOAK_SECONDS ?= 300

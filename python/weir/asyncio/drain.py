@@ -1,0 +1,434 @@
+"""The selector of the event loop: what is submitted goes in, and records come out, with one call a turn.
+
+A watch of an fd is a weir_watch. Transports and the like do not go through watches: they get a token from
+`attach`, begin operations with it, and their function is called with each record that bears it.
+"""
+
+import ctypes
+import errno
+import math
+import os
+import selectors
+import struct
+import threading
+from collections.abc import Mapping
+from typing import Any, Callable, Dict, Iterator, List, Optional, Set, Tuple
+
+from .. import abi
+from ..abi import lib
+
+_CAPACITY = 512  # Records of one turn.
+_SUBMISSIONS = 1024  # Submissions of one call.
+_MOMENT = 100_000  # Nanoseconds.
+_POOL_SLOTS = 64
+_POOL_SLOT_SIZE = 65536
+
+_submission = struct.Struct("=IiQQQQ")
+_record = struct.Struct("=QQQIi")
+_iter_records = _record.iter_unpack
+
+# Called with objects of ctypes that are made once: conversions by argtypes would cost as much as the rest of the call.
+_enter = lib.variant("weir_context_enter", releases_gil=True)
+_enter.argtypes = None
+# The same, with the GIL kept: for what does not wait, where another thread would take it for milliseconds.
+_enter_keeping = lib.variant("weir_context_enter", releases_gil=False)
+_enter_keeping.argtypes = None
+_try_write = lib.variant("weir_stream_try_write", releases_gil=False)
+_try_write.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p]
+
+# Where the bytes of a bytes object are, from its address on. (bytes.__basicsize__ counts the final 0.)
+BYTES_AT = bytes.__basicsize__ - 1
+_probe = b"where the bytes are"
+if ctypes.string_at(id(_probe) + BYTES_AT, len(_probe)) != _probe:
+    raise ImportError("weir.asyncio needs CPython")
+
+_threads = threading._active  # type: ignore[attr-defined]
+
+_FOREVER = abi.WEIR_FOREVER
+_EINTR = -errno.EINTR
+# What asyncio calls readable: everything but bare room to write, and the other way round.
+_READABLE = ~abi.WEIR_WATCH_WRITE
+_WRITABLE = ~abi.WEIR_WATCH_READ
+
+_OP_READ = abi.WEIR_OP_READ
+
+OnRecord = Callable[[int, int, int], None]
+
+
+def error(code: int) -> OSError:
+    """The exception for a negative code of the library's."""
+    if -4096 < code < 0:
+        return OSError(-code, os.strerror(-code))
+    return OSError(errno.EIO, lib.weir_strerror(code).decode())
+
+
+def check(code: int) -> None:
+    if code < 0:
+        raise error(code)
+
+
+class _Keys(Mapping):  # type: ignore[type-arg]
+    """What is registered, by fd or by an object that has one."""
+
+    def __init__(self, watches: "Dict[int, _Watch]") -> None:
+        self._watches = watches
+
+    def __len__(self) -> int:
+        return len(self._watches)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._watches)
+
+    def get(self, fileobj: Any, default: Any = None) -> Any:
+        watch = self._watches.get(fileobj)
+        if watch is not None:
+            return watch.key
+        try:
+            return self[fileobj]
+        except KeyError:
+            return default
+
+    def __getitem__(self, fileobj: Any) -> selectors.SelectorKey:
+        return self._watches[_fd_of(fileobj, self._watches)].key
+
+
+def _fd_of(fileobj: Any, watches: "Dict[int, _Watch]") -> int:
+    if isinstance(fileobj, int):
+        fd = fileobj
+    else:
+        try:
+            fd = int(fileobj.fileno())
+        except (AttributeError, TypeError, ValueError):
+            # A closed file has no fd any more, but may still be registered.
+            for watch in watches.values():
+                if watch.key.fileobj is fileobj:
+                    return watch.key.fd
+            raise ValueError(f"Invalid file object: {fileobj!r}") from None
+    if fd < 0:
+        for watch in watches.values():
+            if watch.key.fileobj is fileobj:
+                return watch.key.fd
+        raise ValueError(f"Invalid file descriptor: {fd}")
+    return fd
+
+
+class _Watch:
+    __slots__ = ("drain", "handle", "token", "key")
+
+    def __init__(self, drain: "Drain", key: selectors.SelectorKey) -> None:
+        self.drain = drain
+        self.key = key
+        handle = ctypes.c_void_p()
+        check(lib.weir_watch_create(drain.context, key.fd, ctypes.byref(handle)))
+        self.handle = handle.value
+        self.token = drain.attach(self.on_record)
+        code = lib.weir_watch_start(self.handle, key.events, abi.WEIR_WATCH_PERSISTENT,
+                                     _FOREVER, None, self.token)
+        if code < 0:
+            self.close()
+            raise error(code)
+
+    def on_record(self, events: int, _extra: int, status: int) -> None:
+        if status < 0:
+            return
+        key = self.key
+        ready = 0
+        if events & _READABLE:
+            ready = selectors.EVENT_READ
+        if events & _WRITABLE:
+            ready |= selectors.EVENT_WRITE
+        ready &= key.events
+        if ready:
+            self.drain.on_ready(key, ready)
+
+    def close(self) -> None:
+        self.drain.detach(self.token)
+        lib.weir_watch_close(self.handle)
+
+
+class Drain(selectors.BaseSelector):
+    """A context, its watches, and the records of those that have a token."""
+
+    def __init__(self) -> None:
+        options = abi.weir_context_options()
+        options.struct_size = ctypes.sizeof(options)
+        options.thread_hint = 1
+        options.pool_slots = _POOL_SLOTS
+        options.pool_slot_size = _POOL_SLOT_SIZE
+        context = ctypes.c_void_p()
+        check(lib.weir_context_create(ctypes.byref(options), ctypes.byref(context)))
+        self.context = context.value
+        # Without work a wait would return at once.
+        check(lib.weir_context_work_begin(self.context))
+        self._watches: Dict[int, _Watch] = {}
+        self._map = _Keys(self._watches)
+        self.on_ready: Callable[[selectors.SelectorKey, int], None] = self._collect
+        self._ready: List[Tuple[selectors.SelectorKey, int]] = []
+
+        self.on_lend: Callable[[int], None] = lambda fd: None
+        self.handlers: Dict[int, OnRecord] = {}
+        self.readers: Dict[int, Any] = {}  # Transports by the token of their reading.
+        self.streams: Set[int] = set()  # Their sockets are Python's, and only lent.
+        self._next_token = 1
+        # Packed submissions of the next call.
+        self.submissions: List[bytes] = []
+        self.dirty: List[Any] = []  # Transports that have something to send at the end of the turn.
+        self._in = ctypes.create_string_buffer(_submission.size * _SUBMISSIONS)
+        self._in_view = memoryview(self._in).cast("B")
+        self._results = memoryview(self._in).cast("B").cast("i")
+        self._out = ctypes.create_string_buffer(_record.size * _CAPACITY)
+        self._out_view = memoryview(self._out).cast("B")
+        self._number = ctypes.c_size_t()
+        self._limit = ctypes.c_int64()
+        self._count = ctypes.c_size_t()
+        self._count_at = ctypes.addressof(self._count)
+        self._arguments = (
+            ctypes.c_void_p(self.context), ctypes.c_void_p(ctypes.addressof(self._in)), self._number,
+            ctypes.c_void_p(ctypes.addressof(self._out)), ctypes.c_size_t(_CAPACITY), self._limit,
+            ctypes.c_void_p(ctypes.addressof(self._count)))
+        self._submit_only = (
+            *self._arguments[:3], ctypes.c_void_p(), ctypes.c_size_t(), ctypes.c_int64(),
+            self._arguments[6])
+        self._checked = False  # Something was submitted that may fail.
+        # The records of this turn that are not served yet.
+        self.records: Iterator[Tuple[Any, ...]] = iter(())
+        self._unserved = False
+        self.pool: Any = None
+        self.releases: Dict[int, bytes] = {}
+
+    # -- tokens and submissions
+
+    def attach(self, function: OnRecord) -> int:
+        token = self._next_token
+        self._next_token = token + 1
+        self.handlers[token] = function
+        return token
+
+    def detach(self, token: int) -> None:
+        self.handlers.pop(token, None)
+        self.readers.pop(token, None)
+
+    def lend(self, fd: int) -> Optional[int]:
+        """A stream for a connected socket, or None where it is of no kind that a stream takes."""
+        self.on_lend(fd)
+        handle = ctypes.c_void_p()
+        check(lib.weir_stream_create(self.context, ctypes.byref(handle)))
+        stream = handle.value or 0
+        if lib.weir_stream_adopt(stream, fd) < 0:
+            lib.weir_stream_close(stream)
+            return None
+        self.streams.add(stream)
+        return stream
+
+    def release(self, stream: int) -> None:
+        """Ends a stream that was lent a socket; the socket stays open."""
+        fd = ctypes.c_int()
+        lib.weir_stream_release(stream, ctypes.byref(fd))
+        lib.weir_stream_close(stream)
+
+    def use_pool(self) -> Any:
+        """The memory of multi-shot reads; `releases` has for each offset the submission that gives it back."""
+        if self.pool is None:
+            base, size, slots = ctypes.c_void_p(), ctypes.c_size_t(), ctypes.c_size_t()
+            check(lib.weir_context_pool(self.context, ctypes.byref(base), ctypes.byref(size),
+                                         ctypes.byref(slots)))
+            # A slice of it is a bytes object, made in one step.
+            memory = ctypes.c_char * (size.value * slots.value)
+            self.pool = memory.from_address(base.value or 0)
+            for slot in range(slots.value):
+                at = slot * size.value
+                self.releases[at] = _submission.pack(abi.WEIR_SUBMIT_RELEASE, 0, 0, 0, at, 0)
+        return self.pool
+
+    def submit(self, kind: int, handle: int, data: int, length: int, token: int) -> None:
+        """Has an operation begun with the next turn. If it cannot begin its token gets a record that says so."""
+        self._checked = True
+        self.submissions.append(_submission.pack(kind, 0, handle, data, length, token))
+
+    def _send(self) -> None:
+        """What the transports have written in this turn, each with one call."""
+        dirty = self.dirty
+        for transport in dirty:
+            queue = transport._queue
+            if len(queue) != 1 or transport._writing is not None:
+                transport._send_queue()
+                continue
+            data = queue[0]
+            if len(_threads) > 1:
+                if _try_write(transport._stream, id(data) + BYTES_AT, len(data), self._count_at) < 0:
+                    transport._send_queue()  # Meets it again.
+                    continue
+                number = self._count.value
+            else:
+                try:
+                    number = transport._send(data)
+                except OSError:
+                    transport._send_queue()
+                    continue
+            queue.clear()
+            if number == len(data):
+                transport._queued = 0
+            else:
+                transport._write_from(data, number)
+        dirty.clear()
+
+    def flush(self) -> None:
+        """Begins now what was submitted."""
+        if self.dirty:
+            self._send()
+        while self.submissions:
+            batch = self.submissions[:_SUBMISSIONS]
+            del self.submissions[:_SUBMISSIONS]
+            length = len(batch) * _submission.size
+            self._in_view[:length] = b"".join(batch)
+            self._number.value = len(batch)
+            code = _enter(*self._submit_only)
+            if code < 0:
+                raise error(code)
+            self._check_results(len(batch))
+
+    def _check_results(self, number: int) -> None:
+        words = _submission.size // 4
+        if any(self._results[1:number * words:words]):
+            length = number * _submission.size
+            for _, result, _, _, _, token in list(
+                    _submission.iter_unpack(self._in_view[:length])):
+                handler = self.handlers.get(token) if result < 0 and token else None
+                if handler is not None:
+                    handler(0, 0, result)
+
+    def enter(self, timeout: Optional[float]) -> Iterator[Tuple[Any, ...]]:
+        """One turn: begins what was submitted, waits, and gives (token, value, extra, kind, status) of each
+        record. What a previous turn has left comes first."""
+        if self._unserved:
+            return self.records
+        if timeout is None:
+            limit = _FOREVER
+        elif timeout <= 0:
+            limit = 0
+        else:
+            limit = min(math.ceil(timeout * 1e9), _FOREVER)
+        if self.dirty:
+            self._send()
+        submissions = self.submissions
+        number = len(submissions)
+        if number > _SUBMISSIONS:
+            self.flush()
+            number = 0
+        if number:
+            self._in_view[:number * 40] = b"".join(submissions)
+            submissions.clear()
+        self._number.value = number
+        code = 0
+        self._count.value = 0
+        if limit == 0 or len(_threads) > 1:
+            # Where other threads may take the GIL for milliseconds the replies of a moment are waited for with it.
+            self._limit.value = min(limit, _MOMENT)
+            code = _enter_keeping(*self._arguments)
+            self._number.value = 0
+        if limit and not code and not self._count.value:
+            self._limit.value = limit
+            code = _enter(*self._arguments)
+        if self._checked:
+            self._checked = False
+            self._check_results(number)
+        if code:
+            if code != _EINTR:
+                raise error(code)
+            self.records = records = iter(())
+        else:
+            self.records = records = _iter_records(self._out_view[:self._count.value * 32])
+        return records
+
+    def serve(self) -> None:
+        """Calls the functions of the records. Where one raises, the rest is served by the next call."""
+        handlers, readers, releases = self.handlers, self.readers, self.releases
+        pool, release = self.pool, self.submissions.append
+        self._unserved = True
+        for token, value, extra, kind, status in self.records:
+            reader = readers.get(token)
+            if reader is None or status:
+                handler = handlers.get(token)
+                if handler is not None:
+                    handler(value, extra, status)
+                elif kind == _OP_READ and not status and extra in releases:
+                    release(releases[extra])  # Nobody wants it any more.
+                continue
+            # The hot path: data for a transport.
+            data = pool[extra:extra + value]
+            release(releases[extra])
+            if reader._plain:
+                try:
+                    reader._run(reader._received, data)
+                except (SystemExit, KeyboardInterrupt):
+                    raise
+                except BaseException as exc:
+                    reader._fatal_error(exc, "Fatal error: protocol.data_received() call failed.")
+            else:
+                reader._hold(data)
+        self._unserved = False
+
+    # -- selector
+
+    def _collect(self, key: selectors.SelectorKey, events: int) -> None:
+        self._ready.append((key, events))
+
+    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        if not events or events & ~(selectors.EVENT_READ | selectors.EVENT_WRITE):
+            raise ValueError(f"Invalid events: {events!r}")
+        key = selectors.SelectorKey(fileobj, _fd_of(fileobj, self._watches), events, data)
+        if key.fd in self._watches:
+            raise KeyError(f"{fileobj!r} (FD {key.fd}) is already registered")
+        self._watches[key.fd] = _Watch(self, key)
+        return key
+
+    def unregister(self, fileobj: Any) -> selectors.SelectorKey:
+        try:
+            watch = self._watches.pop(_fd_of(fileobj, self._watches))
+        except KeyError:
+            raise KeyError(f"{fileobj!r} is not registered") from None
+        watch.close()
+        return watch.key
+
+    def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        try:
+            watch = self._watches[_fd_of(fileobj, self._watches)]
+        except KeyError:
+            raise KeyError(f"{fileobj!r} is not registered") from None
+        if events != watch.key.events:
+            code = lib.weir_watch_change(watch.handle, events)
+            if code < 0:
+                self.unregister(fileobj)
+                raise error(code)
+        watch.key = watch.key._replace(events=events, data=data)
+        return watch.key
+
+    def select(self, timeout: Optional[float] = None) -> List[Tuple[selectors.SelectorKey, int]]:
+        self.enter(timeout)
+        self._ready = []
+        self.serve()
+        return self._ready
+
+    def get_map(self) -> Any:
+        return self._map
+
+    def get_key(self, fileobj: Any) -> selectors.SelectorKey:
+        try:
+            return self._map[fileobj]
+        except KeyError:
+            raise KeyError(f"{fileobj!r} is not registered") from None
+
+    def close(self) -> None:
+        if self.context is None:
+            return
+        for stream in self.streams:
+            self.release(stream)
+        self.streams.clear()
+        self.handlers.clear()
+        self.readers.clear()
+        self._watches.clear()
+        self.submissions.clear()
+        self.records = iter(())
+        self.pool = None
+        lib.weir_context_destroy(self.context)
+        self.context = None
