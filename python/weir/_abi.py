@@ -51,6 +51,7 @@ WEIR_FOREVER = 0x7FFF_FFFF_FFFF_FFFF
 WEIR_CONTEXT_MANUAL_CLOCK = 1
 WEIR_CONTEXT_NO_INLINE = 2
 WEIR_CONTEXT_MEASURE = 4
+WEIR_CONTEXT_INTERRUPTIBLE = 8
 WEIR_LOG_WARNING = 1
 WEIR_LOG_LEAK = 2
 WEIR_FORK_PREPARE = 1
@@ -143,6 +144,12 @@ WEIR_SUBMIT_TIMER_AFTER = 8
 WEIR_SUBMIT_TIMER_WAIT = 9
 WEIR_SUBMIT_CANCEL = 10
 WEIR_SUBMIT_CLOSE = 11
+WEIR_SUBMIT_SEND = 12
+WEIR_SUBMIT_SEND_COPY = 13
+WEIR_SUBMIT_ACCEPT = 14
+WEIR_SUBMIT_ACCEPT_EACH = 15
+WEIR_SUBMIT_RECEIVE_EACH = 16
+WEIR_SUBMIT_WATCH_CHANGE = 17
 
 VERSION = "0.1.0"
 
@@ -342,8 +349,10 @@ STRUCTS = {
 FUNCTIONS: dict[str, tuple[bool, Any, tuple[Any, ...]]] = {
     "weir_version": (False, c_uint32, ()),
     "weir_version_string": (False, c_char_p, ()),
+    "weir_struct_size": (False, c_size_t, (c_char_p,)),
     "weir_handle_close": (False, c_int, (c_void_p,)),
     "weir_handle_cancel": (False, c_int, (c_void_p, POINTER(c_size_t))),
+    "weir_handle_keep_fd": (False, c_int, (c_void_p, c_int)),
     "weir_handle_context": (False, c_int, (c_void_p, POINTER(c_void_p))),
     "weir_handle_pending": (False, c_int, (c_void_p, POINTER(c_size_t))),
     "weir_handle_set_name": (False, c_int, (c_void_p, c_char_p)),
@@ -387,6 +396,7 @@ FUNCTIONS: dict[str, tuple[bool, Any, tuple[Any, ...]]] = {
     "weir_hook_context": (False, c_int, (c_void_p, POINTER(c_void_p))),
     "weir_hook_start": (False, c_int, (c_void_p, c_void_p, c_void_p)),
     "weir_hook_stop": (False, c_int, (c_void_p, POINTER(c_size_t))),
+    "weir_context_wake": (False, c_int, (c_void_p,)),
     "weir_context_reap": (True, c_int, (c_void_p, POINTER(weir_record), c_size_t, c_int64, POINTER(c_size_t))),
     "weir_timer_create": (False, c_int, (c_void_p, POINTER(c_void_p))),
     "weir_timer_close": (False, c_int, (c_void_p,)),
@@ -435,6 +445,7 @@ FUNCTIONS: dict[str, tuple[bool, Any, tuple[Any, ...]]] = {
     "weir_stream_send_file": (False, c_int, (c_void_p, c_int, c_int64, c_size_t, c_void_p, c_void_p)),
     "weir_stream_read_until": (False, c_int, (c_void_p, POINTER(weir_until), c_void_p, c_void_p)),
     "weir_stream_send": (False, c_int, (c_void_p, c_void_p, c_size_t, c_void_p, c_void_p)),
+    "weir_stream_send_copy": (False, c_int, (c_void_p, c_void_p, c_size_t, POINTER(c_size_t))),
     "weir_stream_queued": (False, c_int, (c_void_p, POINTER(c_size_t))),
     "weir_stream_set_high_water": (False, c_int, (c_void_p, c_size_t, c_size_t, c_void_p, c_void_p)),
     "weir_stream_connect_list": (False, c_int, (c_void_p, POINTER(c_void_p), POINTER(c_uint32), c_size_t, POINTER(weir_connect_options), c_void_p, c_void_p)),
@@ -565,8 +576,10 @@ class Functions:
 
     weir_version: Callable[..., int]
     weir_version_string: Callable[..., Optional[bytes]]
+    weir_struct_size: Callable[..., int]
     weir_handle_close: Callable[..., int]
     weir_handle_cancel: Callable[..., int]
+    weir_handle_keep_fd: Callable[..., int]
     weir_handle_context: Callable[..., int]
     weir_handle_pending: Callable[..., int]
     weir_handle_set_name: Callable[..., int]
@@ -610,6 +623,7 @@ class Functions:
     weir_hook_context: Callable[..., int]
     weir_hook_start: Callable[..., int]
     weir_hook_stop: Callable[..., int]
+    weir_context_wake: Callable[..., int]
     weir_context_reap: Callable[..., int]
     weir_timer_create: Callable[..., int]
     weir_timer_close: Callable[..., int]
@@ -658,6 +672,7 @@ class Functions:
     weir_stream_send_file: Callable[..., int]
     weir_stream_read_until: Callable[..., int]
     weir_stream_send: Callable[..., int]
+    weir_stream_send_copy: Callable[..., int]
     weir_stream_queued: Callable[..., int]
     weir_stream_set_high_water: Callable[..., int]
     weir_stream_connect_list: Callable[..., int]
