@@ -216,14 +216,22 @@ TEST(queries_over_tcp_and_unix_sockets)
     finish(context, &clients[1]);
 }
 
-/* Rows by the ten thousand, one result each, while a timer keeps its time: no connection has the loop for itself. */
-static int ticks;
+/* Rows by the ten thousand, one result each, beside a function that posts itself: neither has the loop for itself. */
+static int in_a_row, most_in_a_row;
 
-static void on_tick(int status, void *user)
+static void on_row(int status, PGresult *result, void *user)
 {
-    (void)user;
-    if (status == 0)
-        ticks++;
+    if (++in_a_row > most_in_a_row)
+        most_in_a_row = in_a_row;
+    on_result(status, result, user);
+}
+
+static void between(int status, void *user)
+{
+    struct client *client = user;
+    in_a_row = 0;
+    if (status == 0 && client->ends == 0)
+        CHECK_OK(weir_context_post(client->context, between, client));
 }
 
 TEST(single_rows_by_the_ten_thousand_leave_others_their_turn)
@@ -234,17 +242,15 @@ TEST(single_rows_by_the_ten_thousand_leave_others_their_turn)
     char text[128];
     start_postgres(false);
     connect_to(&client, context, false, "");
-    weir_timer *timer = new_timer(context);
-    START(weir_timer_start(timer, 1, CHECK_MS / 4, on_tick, NULL));
     snprintf(text, sizeof text, "select generate_series(1, %d)", rows);
     CHECK_EQ(PQsendQuery(weir_pq_conn(client.pq), text), 1);
     CHECK_EQ(PQsetSingleRowMode(weir_pq_conn(client.pq)), 1);
-    START(weir_pq_collect(client.pq, on_result, &client));
+    START(weir_pq_collect(client.pq, on_row, &client));
+    CHECK_OK(weir_context_post(context, between, &client));
     RUN_UNTIL(context, client.ends == 1);
     CHECK_EQ(client.rows, rows);
     CHECK_EQ(client.results, rows + 1); /* the last says that they are all */
-    CHECK(ticks > 2);
-    CHECK_OK(weir_timer_close(timer));
+    CHECK(most_in_a_row > 1 && most_in_a_row <= 3 * WEIR_PQ_BATCH);
     finish(context, &client);
 }
 
@@ -295,6 +301,28 @@ TEST(a_pipeline_of_thousands_is_answered_in_order)
     RUN_UNTIL(context, PQexitPipelineMode(conn) == 1);
     query(&pipeline.client, "select 'plain'", 0);
     finish(context, &pipeline.client);
+}
+
+TEST(results_that_are_there_already_are_collected)
+{
+    weir_context *context = new_context();
+    struct client client;
+    start_postgres(false);
+    connect_to(&client, context, false, "");
+    PGconn *conn = weir_pq_conn(client.pq);
+    CHECK_EQ(PQenterPipelineMode(conn), 1);
+    for (int i = 0; i < 2; i++) {
+        CHECK_EQ(PQsendQueryParams(conn, "select 1", 0, NULL, NULL, NULL, NULL, 0), 1);
+        CHECK_EQ(PQpipelineSync(conn), 1);
+    }
+    for (int i = 1; i <= 4; i++) { /* two queries and two syncs, each a collection */
+        START(weir_pq_collect(client.pq, on_result, &client));
+        RUN_UNTIL(context, client.ends == i);
+        CHECK_EQ(client.results, i);
+        settle(context); /* no event of the socket's is left */
+    }
+    CHECK_EQ(client.rows, 2);
+    finish(context, &client);
 }
 
 /* Megabytes: the query is sent in pieces, when the socket takes them. */
