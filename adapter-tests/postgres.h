@@ -9,6 +9,7 @@
 #include <libpq-fe.h>
 #include <pwd.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 
 static pid_t postgres;
 static int postgres_port;
@@ -112,6 +113,7 @@ static inline void make_data(void)
     CHECK(fd >= 0 && flock(fd, LOCK_EX) == 0);
     if (access(template, F_OK) == 0) {
         copy_folder(template, postgres_data);
+        CHECK_EQ(chmod(postgres_data, 0700), 0); /* it insists */
     } else {
         char *away[] = {"rm", "-rf", fresh, NULL};
         run_child(arguments, 0, text, sizeof text);

@@ -298,13 +298,100 @@ TEST(a_stream_that_ends_without_close_notify_is_an_error)
             struct linger linger = {1, 0};
             CHECK_OK(weir_stream_set_option(weir_ssl_stream(pair.ends[0]), SOL_SOCKET, SO_LINGER, &linger, sizeof linger));
         }
-        weir_ssl_close(pair.ends[0]);
+        if (reset)
+            weir_ssl_close(pair.ends[0]);
+        else /* a close would reset too: session tickets were not read */
+            CHECK_OK(weir_stream_shutdown(weir_ssl_stream(pair.ends[0]), WEIR_SHUTDOWN_WRITE));
         AWAIT(pair, got, -ECONNRESET, 9); /* and what came before is counted */
         CHECK_CODE(weir_ssl_read_some(pair.ends[1], data, 1, io_done, &got), -ECONNRESET);
         CHECK_CODE(weir_ssl_write(pair.ends[1], data, 1, io_done, &got), -ECONNRESET);
-        pair.ends[0] = NULL;
+        if (reset)
+            pair.ends[0] = NULL;
         close_tls_pair(&pair);
     }
+}
+
+TEST(what_is_written_and_shut_is_sent_before_the_close)
+{
+    struct tls_pair pair = new_tls_pair(new_context(), TLS1_3_VERSION, true);
+    static char big[3 << 20], seen[sizeof big + 1];
+    struct counter got = {0}, sent = {0}, shut = {0};
+    CHECK_EQ(SSL_set_num_tickets(weir_ssl_get(pair.ends[1]), 0), 1); /* unread, they would make the close a reset */
+    shake_hands(&pair);
+    for (size_t i = 0; i < sizeof big; i++)
+        big[i] = (char)(i * 13 + i / 1021);
+    START(weir_ssl_write(pair.ends[0], big, sizeof big, io_done, &sent));
+    settle(pair.context);
+    CHECK_EQ(sent.calls, 0); /* the other end does not read yet */
+    START(weir_ssl_read(pair.ends[1], seen, sizeof seen, io_done, &got));
+    AWAIT(pair, sent, 0, sizeof big);
+    START(weir_ssl_shutdown(pair.ends[0], done, &shut));
+    AWAIT(pair, shut, 0, 0);
+    weir_ssl_close(pair.ends[0]);
+    pair.ends[0] = NULL;
+    AWAIT(pair, got, WEIR_EOF, sizeof big);
+    CHECK(memcmp(big, seen, sizeof big) == 0);
+    close_tls_pair(&pair);
+}
+
+TEST(a_failure_of_reading_ends_the_write_that_waits)
+{
+    struct tls_pair pair = new_tls_pair(new_context(), TLS1_3_VERSION, true);
+    static char big[8 << 20];
+    struct counter got = {0}, sent = {0};
+    char data[8];
+    int fd;
+    shake_hands(&pair);
+    START(weir_ssl_write(pair.ends[0], big, sizeof big, io_done, &sent)); /* nobody reads it */
+    START(weir_ssl_read_some(pair.ends[0], data, sizeof data, io_done, &got));
+    settle(pair.context);
+    CHECK_EQ(sent.calls, 0);
+    CHECK_OK(weir_stream_fd(weir_ssl_stream(pair.ends[1]), &fd));
+    send_all(fd, "this is no record of TLS", 24);
+    AWAIT(pair, got, -EPROTO, 0);
+    RUN_CALLS(pair.context, sent, 1);
+    CHECK_CODE(sent.status, -EPROTO);
+    close_tls_pair(&pair);
+}
+
+/* Records by the thousand that are there already: others have their turn in between. */
+static struct tls_pair *chained_pair;
+static int turns_between;
+static bool chain_ends;
+
+static void chain(int status, void *user)
+{
+    if (status != 0 || chain_ends)
+        return;
+    if (chained_pair->ends[1]->reading.done > 0) /* it has begun */
+        turns_between++;
+    CHECK_OK(weir_context_post(chained_pair->context, chain, user));
+}
+
+static void stop_chain(int status, size_t bytes, void *user)
+{
+    io_done(status, bytes, user);
+    chain_ends = true;
+}
+
+TEST(a_thousand_records_leave_others_their_turn)
+{
+    struct tls_pair pair = new_tls_pair(new_context(), TLS1_3_VERSION, false);
+    struct counter got = {0}, sent = {0};
+    static char data[10000], seen[10000];
+    shake_hands(&pair);
+    for (int i = 0; i < 1000; i++) {
+        START(weir_ssl_write(pair.ends[0], data + 10 * i, 10, io_done, &sent));
+        AWAIT(pair, sent, 0, 10);
+    }
+    if (weir_context_stopped(pair.context) == 1)
+        CHECK_OK(weir_context_restart(pair.context));
+    chained_pair = &pair;
+    CHECK_OK(weir_context_post(pair.context, chain, NULL));
+    START(weir_ssl_read(pair.ends[1], seen, sizeof seen, stop_chain, &got));
+    AWAIT(pair, got, 0, sizeof seen);
+    CHECK(turns_between > 5);
+    close_tls_pair(&pair);
 }
 
 TEST(a_certificate_that_is_not_trusted)
@@ -456,12 +543,13 @@ TEST(the_context_ends_first)
             START(weir_ssl_read_some(pair.ends[0], data[i], sizeof data[i], io_done, &got[i]));
     }
     settle(pair.context);
-    START(weir_ssl_read_some(pair.ends[1], NULL, 0, io_done, &got[0])); /* and one that only a turn is missing */
+    START(weir_ssl_read_some(pair.ends[1], data[1], sizeof data[1], io_done, &got[0])); /* it is ready, only a turn is missing */
     CHECK_OK(weir_context_destroy(pair.context));
     CHECK_CODE(sent[0].status, WEIR_ECANCELED);
     CHECK_EQ(sent[0].calls, 1);
     CHECK(sent[0].bytes > 0 && sent[0].bytes < sizeof big);
     CHECK_EQ(got[0].calls, 1);
+    CHECK_CODE(got[0].status, WEIR_ECANCELED);
     CHECK_EQ(got[1].calls, 1);
     CHECK_CODE(got[1].status, WEIR_ECANCELED);
     for (int i = 0; i < 2; i++) {

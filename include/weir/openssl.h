@@ -94,6 +94,12 @@ struct weir_ssl {
 static CRYPTO_ONCE weir_ssl_once = CRYPTO_ONCE_STATIC_INIT;
 static BIO_METHOD *weir_ssl_method = NULL;
 
+/* A context that is being destroyed has closed the stream. */
+static inline int weir_ssl_reason(int error)
+{
+    return error == WEIR_EBADF || error == WEIR_ESHUTDOWN ? WEIR_ECANCELED : error;
+}
+
 static inline int weir_ssl_bio_read(BIO *bio, char *data, int length)
 {
     weir_ssl *self = (weir_ssl *)BIO_get_data(bio);
@@ -110,7 +116,7 @@ static inline int weir_ssl_bio_read(BIO *bio, char *data, int length)
         self->stream_eof = 1;
         return 0;
     }
-    self->stream_error = error;
+    self->stream_error = weir_ssl_reason(error);
     return -1;
 }
 
@@ -129,7 +135,7 @@ static inline int weir_ssl_bio_write(BIO *bio, const char *data, int length)
     if (self->unsent_end == 0)
         error = weir_stream_try_write(self->stream, data, (size_t)length, &bytes);
     if (error != 0 && error != WEIR_EBUSY) {
-        self->stream_error = error;
+        self->stream_error = weir_ssl_reason(error);
         return -1;
     }
     left = (size_t)length - bytes;
@@ -301,7 +307,7 @@ static inline int weir_ssl_step(weir_ssl *self, struct weir_ssl_operation *one)
             break;
         }
         if (writes && self->unsent_end != 0 && (one->sealed || one->kind == WEIR_SSL_WRITE)) {
-            status = self->failed = weir_ssl_flush(self);
+            status = self->failed = weir_ssl_reason(weir_ssl_flush(self));
             if (status != 0)
                 break;
             if (self->unsent_end != 0) { /* and it is waited for */
@@ -331,7 +337,7 @@ static inline int weir_ssl_step(weir_ssl *self, struct weir_ssl_operation *one)
         status = weir_ssl_meaning(self, result, &one->needs);
         if (status != 0)
             break;
-        status = weir_ssl_wait(self, one->needs);
+        status = weir_ssl_reason(weir_ssl_wait(self, one->needs));
         if (status == 0)
             return 0;
         self->failed = status;
@@ -361,21 +367,21 @@ static inline void weir_ssl_go_on(weir_ssl *self, unsigned int came)
     both[0] = &self->reading;
     both[1] = &self->writing;
     if (self->failed == 0)
-        self->failed = weir_ssl_flush(self);
+        self->failed = weir_ssl_reason(weir_ssl_flush(self));
     for (i = 0; i < 2; i++) {
         struct weir_ssl_operation *one = both[i];
         int error = 0;
         if (self->closed || !one->pending || (one->needs != 0 && (one->needs & came) == 0))
             continue;
         if (weir_ssl_step(self, one))
-            error = weir_ssl_kick(self);
+            error = weir_ssl_reason(weir_ssl_kick(self));
         if (error != 0) {
             self->failed = error;
             weir_ssl_finish(one, error);
         }
     }
     if (!self->closed && self->failed == 0)
-        self->failed = weir_ssl_flush(self);
+        self->failed = weir_ssl_reason(weir_ssl_flush(self));
     weir_ssl_spread(self);
 }
 

@@ -120,7 +120,8 @@ static inline void weir_pq_end(weir_pq *self, int status)
 static inline void weir_pq_lose(weir_pq *self, int status)
 {
     weir_watch_stop(self->watch, NULL); /* libpq may have closed the socket */
-    weir_pq_end(self, status);
+    /* EBADF: the context, which is being destroyed, has closed the watch. */
+    weir_pq_end(self, status == WEIR_EBADF || status == WEIR_ESHUTDOWN ? WEIR_ECANCELED : status);
 }
 
 static inline int weir_pq_hidden(PGconn *conn)
