@@ -404,8 +404,9 @@ TEST(try_write_writes_what_fits)
         size_t filled, bytes = 77;
         struct pair pair = blocked_pair(context, family, WRITE, &filled);
         CHECK(filled > 0);
-        CHECK_OK(weir_stream_try_write(pair.stream, "x", 1, &bytes));
-        CHECK_EQ(bytes, 0);
+        /* On a slow machine TCP may have moved on even now; in the end nothing fits. */
+        for (bytes = 1; bytes > 0; filled += bytes)
+            CHECK_OK(weir_stream_try_write(pair.stream, "x", 1, &bytes));
         drain(pair.peer, filled);
         await_events(pair.fd, POLLOUT);
         CHECK_OK(weir_stream_try_write(pair.stream, "x", 1, &bytes));
