@@ -90,6 +90,8 @@ EXPECTED = {
         "listening on", "7 lines, the timer TICK", "exit 0", "",
         "idle\n", "listening on", "0 lines, the timer ticked", "exit 0",
     ],
+    "child": ["one", "two", "output: end", "exit 3, signal 0", "exit 0"],
+    "wake": ["got 1", "got 4", "got 9", "got 16", "got 25", "sum 55", "exit 0"],
 }
 
 
