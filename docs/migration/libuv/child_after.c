@@ -51,7 +51,7 @@ int main(void) {
     char *arguments[] = {"sh", "-c", "echo one; echo two; exit 3", NULL};
     weir_context *context;
     pid_t pid;
-    int fd;
+    int fd = -1;
     int error = weir_context_create(NULL, &context);
     if (error == 0) error = spawn(arguments, &pid, &fd);
     if (error == 0) error = weir_process_create(context, pid, &process);
