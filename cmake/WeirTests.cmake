@@ -117,6 +117,10 @@ if(WEIR_TOP_LEVEL AND NOT WEIR_SANITIZE)
         weir_add_script(python.ctypes python 120 "${WEIR_PYTHON}" "${_weir_here}/python/smoke.py" -v)
         set_tests_properties(python.ctypes PROPERTIES ENVIRONMENT
             "WEIR_LIBRARY=${weir_LIBRARY_DIR}/libweir.so.${weir_SOVERSION};PYTHONDONTWRITEBYTECODE=1")
+        # The programs of the migration guides, before and after; a library that is missing is left out with a line.
+        weir_add_script(migration migration 300 "${WEIR_PYTHON}" "${PROJECT_SOURCE_DIR}/docs/migration/check"
+            "${weir_LIBRARY_DIR}")
+        set_tests_properties(migration PROPERTIES ENVIRONMENT "PYTHONDONTWRITEBYTECODE=1")
         if(WEIR_BUILD_EXAMPLES)
             foreach(_name IN ITEMS chat_server file_server supervisor udp_echo)
                 weir_add_script(example.${_name} example 180 "${WEIR_PYTHON}"
