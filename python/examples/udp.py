@@ -1,5 +1,6 @@
 """udp.py [COUNT]: a UDP server and a client in one program; the client tells the round trips."""
 
+import contextlib
 import sys
 import time
 from typing import Optional
@@ -16,7 +17,8 @@ def main() -> None:
         def serve(error: Optional[OSError], data: bytes, sender: weir.Address) -> None:
             if error is None:
                 # Several may come at once, and a socket has one sending operation at a time; this one is none.
-                server.try_send_to(data, sender)
+                with contextlib.suppress(BlockingIOError):
+                    server.try_send_to(data, sender)
 
         server.receive_each(serve)
 

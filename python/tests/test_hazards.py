@@ -349,7 +349,7 @@ class Hazards(unittest.TestCase):
             context.stop()
             thread.join(20)
             assert not thread.is_alive()
-            """)
+            """, "-W", "ignore::DeprecationWarning")
 
     def test_threads_that_use_everything_at_once(self):
         self.clean("""

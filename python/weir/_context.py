@@ -14,6 +14,7 @@ import math
 import operator
 import os
 import struct
+import sys
 import threading
 import time
 import weakref
@@ -48,10 +49,11 @@ RECORD = struct.Struct("=QQQIi")
 class Operation:
     """What is pending: who began it, whom to tell, and what has to stay alive meanwhile."""
 
-    __slots__ = ("owner", "finish", "callback", "keep", "multi")
+    __slots__ = ("key", "owner", "finish", "callback", "keep", "multi")
 
-    def __init__(self, owner: Any, finish: Finish, callback: Optional[Callable[..., object]], keep: Any,
+    def __init__(self, key: int, owner: Any, finish: Finish, callback: Optional[Callable[..., object]], keep: Any,
                  multi: bool) -> None:
+        self.key = key
         self.owner = owner
         self.finish = finish
         self.callback = callback
@@ -123,17 +125,31 @@ class Context:
     def _run(self, deadline: Optional[int], limit: Optional[int], rounds: Optional[int] = None) -> int:
         depth = self._enter()
         called = 0
+        operations = self._operations
+        taken: Optional[Record] = None
+        operation: Optional[Operation] = None
         try:
             self._depth = depth + 1
             if not self._handle:
                 raise error_of(_abi.WEIR_EBADF)
             while not self._stopping:
                 batch = self._batch
-                for record in batch:
-                    if self._finish(record):
-                        called += 1
-                        if self._stopping or called == limit:
-                            return called
+                for taken in batch:
+                    key, value, extra, _, status = taken
+                    operation = operations.get(key)
+                    if operation is None:
+                        continue
+                    if status < 0 or not operation.multi:
+                        del operations[key]
+                    called += 1
+                    finish = operation.finish
+                    # From here on an exception is the callback's.
+                    taken = None
+                    finish(operation, status, value, extra)
+                    if self._stopping or called == limit:
+                        return called
+                # Not to hold what is done while waiting.
+                taken = operation = None
                 if batch is not self._batch:
                     # A callback has run the context, and left these.
                     continue
@@ -145,6 +161,13 @@ class Context:
                     break
                 if not self._reap(deadline):
                     break
+        except BaseException:
+            if taken is not None:
+                # A signal handler's, before the callback was called: the next run does that.
+                self._batch = iter([taken, *self._batch])
+                if operation is not None and operation.key == taken[0]:
+                    operations[taken[0]] = operation
+            raise
         finally:
             # Nothing is called before these are done, so that no signal handler's exception comes between.
             self._depth = depth
@@ -158,7 +181,19 @@ class Context:
         me = threading.get_ident()
         if self._owner.setdefault(0, me) != me:
             raise error_of(-errno.EBUSY)
+        if self._depth and not self._is_running_here():
+            # An exception of a signal handler has ended a run before it could tell.
+            self._depth = 0
         return self._depth
+
+    def _is_running_here(self) -> bool:
+        """Whether this thread, the one that has called `_enter`, is in `_run` or `close` further out."""
+        frame = sys._getframe(2).f_back
+        while frame is not None:
+            if frame.f_code in (Context._run.__code__, Context.close.__code__) and frame.f_locals.get("self") is self:
+                return True
+            frame = frame.f_back
+        return False
 
     def _settle(self) -> None:
         left = operator.length_hint(self._batch) > 0
@@ -194,7 +229,7 @@ class Context:
                 return False
 
     def _finish(self, record: Record) -> bool:
-        """Ends the operation of a record and calls its callback."""
+        """Ends the operation of a record and calls its callback, as `_run` does."""
         key, value, extra, _, status = record
         operation = self._operations.get(key)
         if operation is None:
@@ -212,7 +247,7 @@ class Context:
         if callback is not None and not callable(callback):
             raise TypeError("the callback is not callable")
         key = next(self._keys)
-        self._operations[key] = Operation(owner, finish, callback, keep, multi)
+        self._operations[key] = Operation(key, owner, finish, callback, keep, multi)
         try:
             status = function(*arguments, None, key)
         except ctypes.ArgumentError:
