@@ -17,12 +17,14 @@ PROOF_SECONDS ?= 1800
 FUZZ_SECONDS ?= 3600
 
 .PHONY: build demo test bench soak asan tsan clang valgrind loom mutants proof-faults proof-sequences proof-schedules fuzz coverage proof lint install header clean help
-.PHONY: test-python-cpython test-python-ecosystem bench-python
+.PHONY: test-python test-python-cpython test-python-ecosystem bench-python wheel
 
 help:
 	@echo "make            build the library, the tests and the examples in $(BUILD)/"
 	@echo "make demo       install what is missing, build, run the echo server under load for 5 s"
 	@echo "make test       install what is missing and run every check"
+	@echo "make test-python  the tests of the Python package"
+	@echo "make wheel      the Python package with the library inside, in $(BUILD)/wheel"
 	@echo "make bench      benchmarks beside libuv, libevent, libev, Asio and a hand-written loop"
 	@echo "make test-python-cpython    CPython's own tests of asyncio on the loop of weir.asyncio"
 	@echo "make test-python-ecosystem  programs from PyPI on the loop of weir.asyncio, and a part of uvloop's tests"
@@ -55,6 +57,13 @@ demo: build
 
 test:
 	scripts/test --build $(BUILD) --jobs $(JOBS)
+
+test-python: build
+	WEIR_LIBRARY=$(abspath $(BUILD))/lib/libweir.so python/tests/run.py --tools $(BUILD)/python-tools
+
+wheel:
+	@scripts/install-deps base test
+	python/wheel --output $(BUILD)/wheel --target-dir $(BUILD)/cargo
 
 bench:
 	@scripts/install-deps base bench

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""generate_abi.py [--check]: writes weir/_abi.py from include/weir.h.
+"""generate_abi.py [--check]: writes weir/_abi.py and weir/_options.py from include/weir.h.
 
-With --check nothing is written; the exit status is 1 where the file is not what the header says.
+With --check nothing is written; the exit status is 1 where a file is not what the header says.
 """
 
 import argparse
@@ -12,6 +12,9 @@ import sys
 HERE = os.path.dirname(os.path.abspath(__file__))
 HEADER = os.path.join(os.path.dirname(HERE), "include", "weir.h")
 OUTPUT = os.path.join(HERE, "weir", "_abi.py")
+OPTIONS = os.path.join(HERE, "weir", "_options.py")
+# Constants that programs need with the object layer, where they go by their names without WEIR_.
+PUBLIC = ("WEIR_OPT_", "WEIR_WATCH_", "WEIR_SIGNALS_", "WEIR_RESOLVE_", "WEIR_REVERSE_")
 
 SCALARS = {
     "int": "c_int", "unsigned int": "c_uint", "size_t": "c_size_t", "uint64_t": "c_uint64",
@@ -204,26 +207,40 @@ def blocks(thread):
     raise Unknown(f"does it block: {thread!r}")
 
 
+def write_options(header):
+    lines = ['"""The constants of weir.h that go with the object layer. Written by generate_abi.py; do not edit."""\n\n']
+    for name, value in header.constants:
+        if name.startswith(PUBLIC):
+            lines.append(f"{name[len('WEIR_'):]} = {constant(value)}\n")
+    return "".join(lines)
+
+
 def generate():
+    """The text of each file."""
     with open(HEADER, encoding="utf-8") as file:
-        return write(Header(file.read()))
+        header = Header(file.read())
+    return {OUTPUT: write(header), OPTIONS: write_options(header)}
+
+
+def is_current(path, text):
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read() == text
+    except FileNotFoundError:
+        return False
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--check", action="store_true")
     given = parser.parse_args()
-    text = generate()
-    try:
-        with open(OUTPUT, encoding="utf-8") as file:
-            same = file.read() == text
-    except FileNotFoundError:
-        same = False
-    if given.check and not same:
-        print("python/weir/_abi.py is not what include/weir.h says: run python/generate_abi.py", file=sys.stderr)
-        return 1
-    if not given.check and not same:
-        with open(OUTPUT, "w", encoding="utf-8") as file:
+    for path, text in generate().items():
+        if is_current(path, text):
+            continue
+        if given.check:
+            print(f"{path} is not what include/weir.h says: run python/generate_abi.py", file=sys.stderr)
+            return 1
+        with open(path, "w", encoding="utf-8") as file:
             file.write(text)
     return 0
 

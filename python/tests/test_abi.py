@@ -80,6 +80,20 @@ class Finding(unittest.TestCase):
         self.assertIn("ImportError", done.stderr)
         self.assertIn("version 9.0", done.stderr)
 
+    @unittest.skipUnless(shutil.which("cc"), "no C compiler")
+    @unittest.skipUnless("weir_struct_size" in _abi.FUNCTIONS, "weir.h has no weir_struct_size")
+    def test_a_library_with_other_structs_is_an_import_error(self):
+        with tempfile.TemporaryDirectory() as folder:
+            library = os.path.join(folder, "other.so")
+            version = _abi.WEIR_VERSION_MAJOR << 16 | _abi.WEIR_VERSION_MINOR << 8
+            subprocess.run(["cc", "-shared", "-fPIC", "-x", "c", "-", "-o", library], check=True, text=True, input=(
+                "#include <string.h>\n"
+                f"unsigned weir_version(void) {{ return {version}; }}\n"
+                'size_t weir_struct_size(const char *name) { return strcmp(name, "weir_record") ? 0 : 40; }\n'))
+            done = self.run_import(WEIR_LIBRARY=library)
+        self.assertIn("ImportError", done.stderr)
+        self.assertIn("weir_record has 40 bytes", done.stderr)
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -77,6 +77,14 @@ def check(library: Library) -> None:
     wanted = _abi.WEIR_VERSION_MAJOR, _abi.WEIR_VERSION_MINOR
     if major != wanted[0] or (minor != wanted[1] if major == 0 else minor < wanted[1]):
         raise ImportError(f"{library.path} is version {major}.{minor}, this package is for {wanted[0]}.{wanted[1]}")
+    # Known from the version of the library on that has it.
+    if "weir_struct_size" in _abi.FUNCTIONS:
+        size_of: Any = getattr(library, "weir_struct_size")
+        for name, struct in _abi.STRUCTS.items():
+            ours, its = ctypes.sizeof(struct), size_of(name.encode())
+            # Those that tell their size may be larger in a newer library; it takes ours then.
+            if its and (its < ours if struct._fields_[0][0] == "struct_size" else its != ours):
+                raise ImportError(f"{library.path}: {name} has {its} bytes, this package is for {ours}")
 
 
 lib = Library(find())

@@ -28,11 +28,21 @@ _DEFERRED = 16384
 _REPORTED = (SystemExit, KeyboardInterrupt)
 
 
-class StreamTransport(transports._FlowControlMixin, transports.Transport):  # type: ignore[name-defined,misc]
+_Base: Any = transports._FlowControlMixin
+
+
+class StreamTransport(transports._FlowControlMixin, transports.Transport):
     """What create_connection and create_server of an EventLoop give to a protocol."""
 
     _start_tls_compatible = True
-    _sendfile_compatible = constants._SendfileMode.TRY_NATIVE  # type: ignore[attr-defined]
+    _sendfile_compatible = constants._SendfileMode.TRY_NATIVE
+
+    # What the base class has and its type stubs have not.
+    _extra: Any
+    _loop: Any
+    _high_water: int
+    _maybe_pause_protocol: Any
+    _maybe_resume_protocol: Any
 
     # More attributes than a dictionary that is shared between objects takes: with slots they are quicker to find.
     __slots__ = (
@@ -96,11 +106,11 @@ class StreamTransport(transports._FlowControlMixin, transports.Transport):  # ty
             server._attach(*(self,) * _ATTACH_ARGUMENTS)
         loop._transports[self._sock_fd] = self
         _set_nodelay(sock)
-        loop.call_soon(self._protocol.connection_made, self)
+        loop.call_soon(protocol.connection_made, self)
         # The protocol reads nothing before it knows of its connection.
         loop.call_soon(self._start_reading)
         if waiter is not None:
-            loop.call_soon(futures._set_result_unless_cancelled, waiter, None)
+            loop.call_soon(futures._set_result_unless_cancelled, waiter, None)  # type: ignore[attr-defined]
 
     def __repr__(self) -> str:
         info = [self.__class__.__name__]
@@ -118,8 +128,10 @@ class StreamTransport(transports._FlowControlMixin, transports.Transport):  # ty
     def __del__(self, _warn: Any = warnings.warn) -> None:
         if getattr(self, "_sock", None) is not None:
             _warn(f"unclosed transport {self!r}", ResourceWarning, source=self)
+            sock, self._sock = self._sock, None
             self._end_stream()
-            self._sock.close()
+            if sock is not None:
+                sock.close()
 
     # -- protocol and state
 
@@ -325,7 +337,7 @@ class StreamTransport(transports._FlowControlMixin, transports.Transport):  # ty
         self._maybe_pause_protocol()
 
     def _set_write_buffer_limits(self, high: Any = None, low: Any = None) -> None:
-        super()._set_write_buffer_limits(high, low)
+        _Base._set_write_buffer_limits(self, high, low)
         self._deferred = min(_DEFERRED, self._high_water)
 
     def set_write_buffer_limits(self, high: Any = None, low: Any = None) -> None:
@@ -451,7 +463,8 @@ class StreamTransport(transports._FlowControlMixin, transports.Transport):  # ty
             return 0, code
         self._file_waiter = waiter
         try:
-            return await waiter
+            number, status = await waiter
+            return number, status
         finally:
             self._file_waiter = None
             if waiter.cancelled() and self._stream:
