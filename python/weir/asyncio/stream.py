@@ -201,7 +201,8 @@ class StreamTransport(transports._FlowControlMixin, transports.Transport):
         """Data came that the protocol does not want now."""
         if not self._closing:
             self._held.append(data)
-            self._stop_reading()
+            if self._paused:
+                self._stop_reading()
 
     def _on_read_end(self, _length: int, _offset: int, status: int) -> None:
         self._reading = False
@@ -231,36 +232,36 @@ class StreamTransport(transports._FlowControlMixin, transports.Transport):
 
     def _fill(self, data: bytes) -> None:
         """For a BufferedProtocol: copies to where it wants the data."""
-        rest = memoryview(data)
-        while rest and not self._conn_lost:
-            protocol = self._protocol
-            try:
-                buffer = protocol.get_buffer(len(rest))
-                if not len(buffer):
-                    raise RuntimeError("get_buffer() returned an empty buffer")
-            except _REPORTED:
-                raise
-            except BaseException as exc:
-                self._fatal_error(exc, "Fatal error: protocol.get_buffer() call failed.")
-                return
-            view = memoryview(buffer).cast("B")
-            number = min(len(view), len(rest))
-            view[:number] = rest[:number]
-            rest = rest[number:]
-            try:
-                protocol.buffer_updated(number)
-            except _REPORTED:
-                raise
-            except BaseException as exc:
-                self._fatal_error(exc, "Fatal error: protocol.buffer_updated() call failed.")
-                return
-            if rest and (self._paused or not self._buffered):
-                # It paused, or gave way to another protocol, in the middle: the rest comes in its turn.
-                self._held.insert(0, rest.tobytes())
-                self._plain = False
-                if not self._paused:
-                    self._loop.call_soon(self._deliver_held, context=self._context)
-                return
+        protocol, size = self._protocol, len(data)
+        try:
+            buffer = protocol.get_buffer(size)
+            room = len(buffer)
+            if not room:
+                raise RuntimeError("get_buffer() returned an empty buffer")
+            if room < size:
+                size = room
+            if type(buffer) is not memoryview or buffer.format != "B":
+                buffer = memoryview(buffer).cast("B")
+                size = min(len(buffer), size)
+            buffer[:size] = data if size == len(data) else data[:size]
+        except _REPORTED:
+            raise
+        except BaseException as exc:
+            self._fatal_error(exc, "Fatal error: protocol.get_buffer() call failed.")
+            return
+        try:
+            protocol.buffer_updated(size)
+        except _REPORTED:
+            raise
+        except BaseException as exc:
+            self._fatal_error(exc, "Fatal error: protocol.buffer_updated() call failed.")
+            return
+        if size < len(data) and not self._conn_lost:
+            # The rest comes in its turn: the protocol may have paused, or given way to another.
+            self._held.insert(0, data[size:])
+            self._plain = False
+            if not self._paused:
+                self._loop.call_soon(self._deliver_held, context=self._context)
 
     def _ended(self, status: int) -> None:
         """Reading has come to its end."""
