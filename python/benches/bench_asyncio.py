@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""bench_asyncio.py [--rounds N] [--seconds S] [--short] [--only TEXT]: weir.asyncio beside asyncio and uvloop.
+"""bench_asyncio.py [--folder DIR] [--rounds N] [--seconds S] [--short] [--only TEXT]: beside asyncio and uvloop.
 
 Every measurement is made with each loop in turn, several times over, and the median is told. An echo server runs in
 one process, a client that is the same for all in another. The figure is the server's CPU time for one round trip,
@@ -20,12 +20,14 @@ import tempfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.append(os.path.join(os.path.dirname(HERE), "tests"))
+PYTHON = sys.executable
 
 
 class Server:
     def __init__(self, loop, work, environment):
         self.process = subprocess.Popen(
-            [sys.executable, os.path.join(HERE, "loops.py"), loop, work], stdin=subprocess.PIPE,
+            [PYTHON, os.path.join(HERE, "loops.py"), loop, work], stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, text=True, env=environment)
         self.port = int(self.process.stdout.readline())
 
@@ -121,7 +123,7 @@ def echo(loop, work, connections, size, seconds, environment, program, context):
 
 
 def storm(loop, work, environment):
-    text = subprocess.run([sys.executable, os.path.join(HERE, "loops.py"), loop, work],
+    text = subprocess.run([PYTHON, os.path.join(HERE, "loops.py"), loop, work],
                           capture_output=True, text=True, env=environment, check=True).stdout
     return float(text), 1 / float(text)
 
@@ -146,11 +148,14 @@ def main():
     parser.add_argument("--short", action="store_true")
     parser.add_argument("--only", default="")
     parser.add_argument("--loops", default="asyncio,asyncio64,uvloop,weir")
+    parser.add_argument("--folder", help="install uvloop in a virtual environment in DIR (see ecosystem.py)")
     given = parser.parse_args()
     loops = given.loops.split(",")
-    try:
-        import uvloop  # noqa: F401
-    except ImportError:
+    if given.folder:
+        import ecosystem
+        global PYTHON
+        PYTHON = ecosystem.environment(given.folder) or PYTHON
+    if subprocess.run([PYTHON, "-c", "import uvloop"], stderr=subprocess.DEVNULL).returncode:
         print("uvloop is not installed: left out")
         loops.remove("uvloop")
     environment = dict(os.environ)
@@ -169,6 +174,7 @@ def main():
         program = build_client(folder)
         environment["LD_LIBRARY_PATH"] = folder
         os.symlink(os.path.abspath(os.environ["WEIR_LIBRARY"]), os.path.join(folder, "libweir.so.0"))
+        print(subprocess.run([PYTHON, "-VV"], capture_output=True, text=True).stdout.strip())
         print("CPU time of one operation in microseconds (round trips in a second); ratio: theirs to weir's")
         for name, work, connections, size in plan(given.short):
             if given.only not in name:

@@ -1,8 +1,8 @@
 """What is measured by bench_asyncio.py, in a process of its own: loops.py LOOP WORK.
 
-LOOP is asyncio, asyncio64 (asyncio with a receive buffer of 64 KiB), uvloop or weir. An echo server prints its port and
-then, for each line on its standard input, the seconds of CPU time, in user and in system mode, that it has used. Other work prints the
-seconds of CPU time of one operation.
+LOOP is asyncio, asyncio64 (asyncio with a receive buffer of 64 KiB), uvloop or weir. An echo server prints its port
+and then, for each line on its standard input, the seconds of CPU time that it has used, in user and in system mode.
+Other work prints the seconds of CPU time of one operation.
 """
 
 import asyncio

@@ -1,7 +1,8 @@
 """cpython_module.py stock|weir MODULE RESULT: runs one module of CPython's test.test_asyncio.
 
 With `weir` our loop takes the place of asyncio's selector loop, under all of its names, before the tests are
-imported. Of the tests of uvloop (a MODULE of its package `tests`) only those for asyncio's loop are run. RESULT becomes a JSON object: the outcome of each test by its name. A helper of cpython_suite.py.
+imported. Of the tests of uvloop (a MODULE of its package `tests`) only those for asyncio's loop are run. RESULT becomes
+a JSON object: the outcome of each test by its name. A helper of cpython_suite.py.
 """
 
 import asyncio

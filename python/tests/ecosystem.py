@@ -126,7 +126,8 @@ def uvloop_tests(python, folder):
     tests = os.path.join(source, "only")
     shutil.rmtree(tests, ignore_errors=True)
     shutil.copytree(os.path.join(root, "tests"), os.path.join(tests, "tests"))
-    modules = sorted("tests." + os.path.basename(name)[:-3] for name in glob.glob(os.path.join(tests, "tests", "test_*.py")))
+    modules = sorted("tests." + os.path.basename(name)[:-3]
+                     for name in glob.glob(os.path.join(tests, "tests", "test_*.py")))
     stock, weir = {}, {}
     with tempfile.TemporaryDirectory() as logs:
         for module in modules:

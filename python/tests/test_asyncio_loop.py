@@ -168,6 +168,40 @@ class Streams(unittest.TestCase):
 
         run(main())
 
+    def test_a_buffered_protocol_with_little_room_gets_all(self):
+        whole = os.urandom(1000000)
+
+        class Little(asyncio.BufferedProtocol):
+            def __init__(self):
+                self.buffer = bytearray(777)
+                self.data = bytearray()
+                self.ended = asyncio.get_running_loop().create_future()
+
+            def get_buffer(self, sizehint):
+                return self.buffer
+
+            def buffer_updated(self, nbytes):
+                self.data += self.buffer[:nbytes]
+
+            def connection_lost(self, exc):
+                self.ended.set_result(exc)
+
+        async def main():
+            protocol = Little()
+            transport, theirs = await pair(protocol)
+            sender = threading.Thread(target=lambda: (theirs.sendall(whole), theirs.close()))
+            sender.start()
+            for _ in range(20):
+                transport.pause_reading()
+                await asyncio.sleep(0.001)
+                transport.resume_reading()
+                await asyncio.sleep(0.001)
+            await protocol.ended
+            sender.join()
+            self.assertEqual(bytes(protocol.data), whole)
+
+        run(main())
+
     def test_a_paused_transport_lets_its_peer_wait(self):
         async def main():
             protocol = Collect()

@@ -61,7 +61,7 @@ def _cancel_all(loop: asyncio.AbstractEventLoop) -> None:
             })
 
 
-class EventLoopPolicy(unix_events._UnixDefaultEventLoopPolicy):  # type: ignore[name-defined,misc]
+class EventLoopPolicy(unix_events._UnixDefaultEventLoopPolicy):
     """asyncio.set_event_loop_policy(weir.asyncio.EventLoopPolicy()) has asyncio make loops of libweir's."""
 
     _loop_factory = EventLoop

@@ -50,6 +50,7 @@ _EINTR = -errno.EINTR
 _READABLE = ~abi.WEIR_WATCH_WRITE
 _WRITABLE = ~abi.WEIR_WATCH_READ
 
+_NOTHING: Iterator[Tuple[Any, ...]] = iter(())
 _OP_READ = abi.WEIR_OP_READ
 
 OnRecord = Callable[[int, int, int], None]
@@ -59,7 +60,7 @@ def error(code: int) -> OSError:
     """The exception for a negative code of the library's."""
     if -4096 < code < 0:
         return OSError(-code, os.strerror(-code))
-    return OSError(errno.EIO, lib.weir_strerror(code).decode())
+    return OSError(errno.EIO, (lib.weir_strerror(code) or b"").decode())
 
 
 def check(code: int) -> None:
@@ -335,7 +336,7 @@ class Drain(selectors.BaseSelector):
         if code:
             if code != _EINTR:
                 raise error(code)
-            self.records = records = iter(())
+            self.records = records = _NOTHING
         else:
             self.records = records = _iter_records(self._out_view[:self._count.value * 32])
         return records

@@ -23,6 +23,9 @@ _CANCELLED_MIN = base_events._MIN_SCHEDULED_TIMER_HANDLES  # type: ignore[attr-d
 _CANCELLED_PART = base_events._MIN_CANCELLED_TIMER_HANDLES_FRACTION  # type: ignore[attr-defined]
 
 
+_Base: Any = asyncio.SelectorEventLoop
+
+
 class _LoopDrain(Drain):
     """Leaves the serving to the loop, so that a record whose function raises takes no other with it."""
 
@@ -32,6 +35,19 @@ class _LoopDrain(Drain):
 
 class EventLoop(SockMixin, asyncio.SelectorEventLoop):
     """An asyncio event loop that waits in libweir."""
+
+    # What the base class has and its type stubs have not.
+    _check_closed: Any
+    _clock_resolution: float
+    _csock: Any
+    _debug: bool
+    _ready: Any
+    _remove_reader: Any
+    _remove_writer: Any
+    _scheduled: Any
+    _signal_handlers: Any
+    _stopping: bool
+    _timer_cancelled_count: int
 
     def __init__(self, selector: Optional[selectors.BaseSelector] = None) -> None:
         # A selector is taken for the sake of those who make loops with one; there is no use for it here.
@@ -62,8 +78,7 @@ class EventLoop(SockMixin, asyncio.SelectorEventLoop):
                                extra: Any = None, server: Any = None) -> Any:
         stream = self._drain.lend(sock.fileno())
         if stream is None:
-            return super()._make_socket_transport(sock, protocol, waiter, extra=extra,
-                                                  server=server)
+            return _Base._make_socket_transport(self, sock, protocol, waiter, extra=extra, server=server)
         return StreamTransport(self, sock, stream, protocol, waiter, extra, server)
 
     def _make_datagram_transport(self, sock: Any, protocol: Any, address: Any = None, waiter: Any = None,
@@ -80,7 +95,7 @@ class EventLoop(SockMixin, asyncio.SelectorEventLoop):
 
     async def _sendfile_native(self, transp: Any, file: Any, offset: int, count: int) -> int:
         if not isinstance(transp, StreamTransport):
-            return await super()._sendfile_native(transp, file, offset, count)
+            return int(await _Base._sendfile_native(self, transp, file, offset, count))
         try:
             fd = file.fileno()
             size = os.fstat(fd).st_size
@@ -108,7 +123,7 @@ class EventLoop(SockMixin, asyncio.SelectorEventLoop):
     def _run_once(self) -> None:
         # As BaseEventLoop has it, without what only debug mode needs.
         if self._debug:
-            super()._run_once()
+            _Base._run_once(self)
             return
         scheduled, ready, drain = self._scheduled, self._ready, self._drain
         if scheduled:

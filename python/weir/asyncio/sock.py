@@ -1,4 +1,4 @@
-"""sock_recv and its like, on watches that are kept: the kernel is told once of a socket that is read again and again."""
+"""sock_recv and its like, on watches that are kept: the kernel is told once of a socket that is read often."""
 
 import asyncio
 import ctypes

@@ -28,11 +28,21 @@ _DEFERRED = 16384
 _REPORTED = (SystemExit, KeyboardInterrupt)
 
 
-class StreamTransport(transports._FlowControlMixin, transports.Transport):  # type: ignore[name-defined,misc]
+_Base: Any = transports._FlowControlMixin
+
+
+class StreamTransport(transports._FlowControlMixin, transports.Transport):
     """What create_connection and create_server of an EventLoop give to a protocol."""
 
     _start_tls_compatible = True
-    _sendfile_compatible = constants._SendfileMode.TRY_NATIVE  # type: ignore[attr-defined]
+    _sendfile_compatible = constants._SendfileMode.TRY_NATIVE
+
+    # What the base class has and its type stubs have not.
+    _extra: Any
+    _loop: Any
+    _high_water: int
+    _maybe_pause_protocol: Any
+    _maybe_resume_protocol: Any
 
     # More attributes than a dictionary that is shared between objects takes: with slots they are quicker to find.
     __slots__ = (
@@ -96,11 +106,11 @@ class StreamTransport(transports._FlowControlMixin, transports.Transport):  # ty
             server._attach(*(self,) * _ATTACH_ARGUMENTS)
         loop._transports[self._sock_fd] = self
         _set_nodelay(sock)
-        loop.call_soon(self._protocol.connection_made, self)
+        loop.call_soon(protocol.connection_made, self)
         # The protocol reads nothing before it knows of its connection.
         loop.call_soon(self._start_reading)
         if waiter is not None:
-            loop.call_soon(futures._set_result_unless_cancelled, waiter, None)
+            loop.call_soon(futures._set_result_unless_cancelled, waiter, None)  # type: ignore[attr-defined]
 
     def __repr__(self) -> str:
         info = [self.__class__.__name__]
@@ -118,8 +128,10 @@ class StreamTransport(transports._FlowControlMixin, transports.Transport):  # ty
     def __del__(self, _warn: Any = warnings.warn) -> None:
         if getattr(self, "_sock", None) is not None:
             _warn(f"unclosed transport {self!r}", ResourceWarning, source=self)
+            sock, self._sock = self._sock, None
             self._end_stream()
-            self._sock.close()
+            if sock is not None:
+                sock.close()
 
     # -- protocol and state
 
@@ -189,7 +201,8 @@ class StreamTransport(transports._FlowControlMixin, transports.Transport):  # ty
         """Data came that the protocol does not want now."""
         if not self._closing:
             self._held.append(data)
-            self._stop_reading()
+            if self._paused:
+                self._stop_reading()
 
     def _on_read_end(self, _length: int, _offset: int, status: int) -> None:
         self._reading = False
@@ -219,36 +232,36 @@ class StreamTransport(transports._FlowControlMixin, transports.Transport):  # ty
 
     def _fill(self, data: bytes) -> None:
         """For a BufferedProtocol: copies to where it wants the data."""
-        rest = memoryview(data)
-        while rest and not self._conn_lost:
-            protocol = self._protocol
-            try:
-                buffer = protocol.get_buffer(len(rest))
-                if not len(buffer):
-                    raise RuntimeError("get_buffer() returned an empty buffer")
-            except _REPORTED:
-                raise
-            except BaseException as exc:
-                self._fatal_error(exc, "Fatal error: protocol.get_buffer() call failed.")
-                return
-            view = memoryview(buffer).cast("B")
-            number = min(len(view), len(rest))
-            view[:number] = rest[:number]
-            rest = rest[number:]
-            try:
-                protocol.buffer_updated(number)
-            except _REPORTED:
-                raise
-            except BaseException as exc:
-                self._fatal_error(exc, "Fatal error: protocol.buffer_updated() call failed.")
-                return
-            if rest and (self._paused or not self._buffered):
-                # It paused, or gave way to another protocol, in the middle: the rest comes in its turn.
-                self._held.insert(0, rest.tobytes())
-                self._plain = False
-                if not self._paused:
-                    self._loop.call_soon(self._deliver_held, context=self._context)
-                return
+        protocol, size = self._protocol, len(data)
+        try:
+            buffer = protocol.get_buffer(size)
+            room = len(buffer)
+            if not room:
+                raise RuntimeError("get_buffer() returned an empty buffer")
+            if room < size:
+                size = room
+            if type(buffer) is not memoryview or buffer.format != "B":
+                buffer = memoryview(buffer).cast("B")
+                size = min(len(buffer), size)
+            buffer[:size] = data if size == len(data) else data[:size]
+        except _REPORTED:
+            raise
+        except BaseException as exc:
+            self._fatal_error(exc, "Fatal error: protocol.get_buffer() call failed.")
+            return
+        try:
+            protocol.buffer_updated(size)
+        except _REPORTED:
+            raise
+        except BaseException as exc:
+            self._fatal_error(exc, "Fatal error: protocol.buffer_updated() call failed.")
+            return
+        if size < len(data) and not self._conn_lost:
+            # The rest comes in its turn: the protocol may have paused, or given way to another.
+            self._held.insert(0, data[size:])
+            self._plain = False
+            if not self._paused:
+                self._loop.call_soon(self._deliver_held, context=self._context)
 
     def _ended(self, status: int) -> None:
         """Reading has come to its end."""
@@ -325,7 +338,7 @@ class StreamTransport(transports._FlowControlMixin, transports.Transport):  # ty
         self._maybe_pause_protocol()
 
     def _set_write_buffer_limits(self, high: Any = None, low: Any = None) -> None:
-        super()._set_write_buffer_limits(high, low)
+        _Base._set_write_buffer_limits(self, high, low)
         self._deferred = min(_DEFERRED, self._high_water)
 
     def set_write_buffer_limits(self, high: Any = None, low: Any = None) -> None:
@@ -451,7 +464,8 @@ class StreamTransport(transports._FlowControlMixin, transports.Transport):  # ty
             return 0, code
         self._file_waiter = waiter
         try:
-            return await waiter
+            number, status = await waiter
+            return number, status
         finally:
             self._file_waiter = None
             if waiter.cancelled() and self._stream:
