@@ -1039,6 +1039,11 @@ static int call_stream_send_copy(void *handle)
     return weir_stream_send_copy((weir_stream *)handle, "x", 1, OUT(size_t));
 }
 
+static int call_handle_cancel_operation(void *handle)
+{
+    return weir_handle_cancel_operation(handle, buffer, OUT(size_t));
+}
+
 static int call_handle_keep_fd(void *handle)
 {
     return weir_handle_keep_fd(handle, 0);
@@ -1448,6 +1453,7 @@ static const struct row table[] = {
     {"weir_datagram_wait", DATAGRAM, call_datagram_wait, 0, 0, GONE, false},
     {"weir_error_name", NOTHING, call_error_name, 0, 0, 0, false},
     {"weir_handle_cancel", ANY, call_handle_cancel, 0, 0, GONE, true},
+    {"weir_handle_cancel_operation", ANY, call_handle_cancel_operation, 0, 0, GONE, true},
     {"weir_handle_close", ANY, call_handle_close, 0, 0, GONE, true},
     {"weir_handle_context", ANY, call_handle_context, 0, 0, GONE, false},
     {"weir_handle_keep_fd", ANY, call_handle_keep_fd, 0, 0, GONE, true},

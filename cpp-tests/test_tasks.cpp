@@ -354,6 +354,37 @@ TEST(time_limits_end_operations)
     }(context));
 }
 
+TEST(what_ends_one_operation_leaves_the_others)
+{
+    weir::context context;
+    weir::run(context, [](weir::context &on) -> task<> {
+        auto [a, b] = weir::stream::pair(on);
+        char data[8], other[8];
+        weir::timer timer(on);
+        bool told = false;
+        CHECK_OK(b.read(other, [&](std::error_code error, std::size_t bytes) {
+            CHECK_OK(error);
+            CHECK_EQ(bytes, 8u);
+            told = true;
+        }));
+        timer.expires_after(30ms);
+        bool fired = false;
+        CHECK_OK(timer.wait([&](std::error_code error) {
+            CHECK_OK(error);
+            fired = true;
+        }));
+        // A write of the same stream, and a wait of the same timer, go on.
+        CHECK_EQ((co_await weir::with_timeout(b.write("12345678"), 1h)).get(), 8u);
+        CHECK_EQ((co_await weir::with_timeout(a.read(data), 1h)).get(), 8u);
+        CHECK_EQ((co_await weir::with_timeout(a.read_some(data), 1ms)).error, errc::timed_out);
+        CHECK_EQ(co_await weir::with_timeout(timer.wait(), 1ms), errc::timed_out);
+        CHECK(!told && !fired);
+        CHECK_EQ((co_await a.write("abcdefgh")).get(), 8u);
+        while (!told || !fired)
+            static_cast<void>(co_await weir::sleep_for(on, 1ms));
+    }(context));
+}
+
 TEST(time_limits_end_tasks)
 {
     weir::context context;

@@ -228,6 +228,20 @@ int weir_handle_close(void *handle);
 int weir_handle_cancel(void *handle, size_t *count);
 
 /**
+ * As weir_handle_cancel(), but ends only what was begun with the pointer `user`: one read of a stream with a write
+ * pending, one of several waits or lookups, one of the writes in the queue of weir_stream_send(), which tells what had
+ * moved of it, and what is queued behind it follows that. `count`, which may be NULL, receives the number ended: 0 where
+ * nothing of it is pending (any more).
+ *
+ * Errors: WEIR_EBADF.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_handle_cancel_operation(void *handle,
+                                 void *user,
+                                 size_t *count);
+
+/**
  * Has the fd of a stream, an acceptor or a datagram handle stay open (`keep` not 0) when the handle is closed, or its
  * context destroyed, or not (0, as every handle begins): for an fd that was adopted and belongs to somebody else. It
  * holds for the fd that the handle has now. The kernel is told to forget the fd; that it is non-blocking stays.

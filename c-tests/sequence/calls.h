@@ -212,7 +212,10 @@ static void a_handle_call(void)
     size_t count = 0;
     uint64_t tag;
     char name[32];
-    switch (below(9)) {
+    switch (below(10)) {
+    case 8:
+        DO(weir_handle_cancel_operation, handle, handle, (void *)(uintptr_t)(1 + below(1 + atomic_load(&op_count))), &count);
+        break;
     case 7: DO(weir_handle_keep_fd, handle, handle, 0); break; /* a kept one would be nobody's */
     case 0: DO(weir_handle_set_name, handle, handle, one_in(4) ? NULL : "a name"); break;
     case 1: DO(weir_handle_name, handle, handle, name, sizeof name); break;

@@ -36,9 +36,8 @@ struct cancel_link {
 // every task that was awaited or combined from there. Given to spawn(), run() or with_cancellation(); it must live until
 // what was given with it has ended. cancel() may be called from any thread, any number of times; there is no way back.
 //
-// To end an operation is to cancel its handle, as weir_handle_cancel() does: what other coroutines or callbacks have
-// pending on the same handle ends too (a write of the same stream, other waits on the same timer).
-// weir_stream_set_timeout() is the way to limit one direction alone.
+// An operation that is ended takes nothing with it that others have pending on the same handle: a write of the same
+// stream goes on, and so do other waits on the same timer.
 class cancellation {
 public:
     cancellation() noexcept = default;
@@ -195,7 +194,7 @@ public:
             code = call();
         } else {
             cancel_link::on_cancel = [](cancel_link *link) noexcept {
-                weir_handle_cancel(static_cast<operation *>(link)->cancel_handle(), nullptr);
+                static_cast<operation *>(link)->end();
             };
             code = scope_->attach(*this, [this] { return call(); });
         }
@@ -236,12 +235,12 @@ private:
         return start_(thunk, static_cast<void *>(this));
     }
 
-    void *cancel_handle() const noexcept
+    void end() noexcept
     {
         if constexpr (requires { start_.cancel_handle(); })
-            return start_.cancel_handle();
+            weir_handle_cancel(start_.cancel_handle(), nullptr);
         else
-            return handle_;
+            weir_handle_cancel_operation(handle_, static_cast<void *>(this), nullptr);
     }
 
     context_state *state_;

@@ -352,6 +352,7 @@ FUNCTIONS: dict[str, tuple[bool, Any, tuple[Any, ...]]] = {
     "weir_struct_size": (False, c_size_t, (c_char_p,)),
     "weir_handle_close": (False, c_int, (c_void_p,)),
     "weir_handle_cancel": (False, c_int, (c_void_p, POINTER(c_size_t))),
+    "weir_handle_cancel_operation": (False, c_int, (c_void_p, c_void_p, POINTER(c_size_t))),
     "weir_handle_keep_fd": (False, c_int, (c_void_p, c_int)),
     "weir_handle_context": (False, c_int, (c_void_p, POINTER(c_void_p))),
     "weir_handle_pending": (False, c_int, (c_void_p, POINTER(c_size_t))),
@@ -579,6 +580,7 @@ class Functions:
     weir_struct_size: Callable[..., int]
     weir_handle_close: Callable[..., int]
     weir_handle_cancel: Callable[..., int]
+    weir_handle_cancel_operation: Callable[..., int]
     weir_handle_keep_fd: Callable[..., int]
     weir_handle_context: Callable[..., int]
     weir_handle_pending: Callable[..., int]

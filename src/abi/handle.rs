@@ -310,6 +310,25 @@ pub unsafe extern "C" fn weir_handle_cancel(handle: *mut c_void, count: *mut usi
     unsafe { self::count(count, ended) }
 }
 
+/// As weir_handle_cancel(), but ends only what was begun with the pointer `user`: one read of a stream with a write
+/// pending, one of several waits or lookups, one of the writes in the queue of weir_stream_send(), which tells what had
+/// moved of it, and what is queued behind it follows that. `count`, which may be NULL, receives the number ended: 0 where
+/// nothing of it is pending (any more).
+///
+/// Errors: WEIR_EBADF.
+///
+/// Thread: any; never blocks.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_handle_cancel_operation(
+    handle: *mut c_void,
+    user: *mut c_void,
+    count: *mut usize,
+) -> c_int {
+    let ended = service::cancel_operation(&Caller::current(), any(handle), user);
+    // SAFETY: promised by the caller.
+    unsafe { self::count(count, ended) }
+}
+
 /// Has the fd of a stream, an acceptor or a datagram handle stay open (`keep` not 0) when the handle is closed, or its
 /// context destroyed, or not (0, as every handle begins): for an fd that was adopted and belongs to somebody else. It
 /// holds for the fd that the handle has now. The kernel is told to forget the fd; that it is non-blocking stays.

@@ -662,6 +662,17 @@ impl Locked {
         self.end(caller, Dir::Read, status) + self.end(caller, Dir::Write, status)
     }
 
+    /// Ends what was begun with `user` and is pending.
+    pub fn cancel_of(&mut self, caller: &Caller, user: *mut c_void) -> usize {
+        let mut ended = self.cancel_queued(caller, user);
+        for dir in [Dir::Read, Dir::Write] {
+            if self.state.slot(dir).user == user && !self.serves_queue(dir) {
+                ended += self.end(caller, dir, Errno::CANCELED.code());
+            }
+        }
+        ended
+    }
+
     /// Ends what is pending and gives the fd away; the handle is as new.
     pub fn release(&mut self, caller: &Caller) -> Result<RawFd, Errno> {
         self.fd()?;

@@ -252,6 +252,12 @@ impl Locked {
         1
     }
 
+    /// The same if it was started with `user`.
+    pub fn stop_of(&mut self, caller: &Caller, user: *mut c_void) -> usize {
+        let is_it = self.state.callback.is_some_and(|(_, of)| of == user);
+        if is_it { self.stop(caller) } else { 0 }
+    }
+
     /// Ends the handle.
     pub fn close(mut self, caller: &Caller) {
         self.stop(caller);

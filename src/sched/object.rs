@@ -12,6 +12,7 @@ use super::sync::{Mutex, MutexGuard};
 use super::table::{Entry, Head, Table, Token};
 use super::ticket;
 use crate::sys::errno::Errno;
+use libc::c_void;
 use std::mem::offset_of;
 use std::ptr::{self, NonNull};
 
@@ -28,6 +29,9 @@ pub trait Body: Sized + Send + 'static {
 
     /// Ends every pending operation with `WEIR_ECANCELED`, by [`Locked::finish`]; the number ended.
     fn cancel(object: &mut Locked<Self>, caller: &Caller) -> usize;
+
+    /// The same for those that were begun with `user`.
+    fn cancel_of(object: &mut Locked<Self>, caller: &Caller, user: *mut c_void) -> usize;
 
     /// Gives up what the body holds besides operations, which were cancelled. The body is replaced by a
     /// vacant one afterwards.
@@ -248,6 +252,17 @@ impl<B: Body> Locked<B> {
     /// Ends what is pending.
     pub fn cancel(&mut self, caller: &Caller) -> usize {
         B::cancel(self, caller)
+    }
+
+    /// True when an operation of this object, which is pending, was begun with `user`.
+    pub fn is_of(&self, ticket: NonNull<Op>, user: *mut c_void) -> bool {
+        // SAFETY: the body owns it, and is locked.
+        unsafe { ticket::user_of(ticket) == user }
+    }
+
+    /// Ends those that were begun with `user`; the number ended.
+    pub fn cancel_of(&mut self, caller: &Caller, user: *mut c_void) -> usize {
+        B::cancel_of(self, caller, user)
     }
 
     /// Ends the handle.

@@ -129,6 +129,15 @@ pub fn new_with(
     Ok(op)
 }
 
+/// The pointer that it was made with.
+///
+/// # Safety
+/// A ticket that is the caller's, or guarded by a lock that the caller holds.
+pub unsafe fn user_of(op: NonNull<Op>) -> *mut c_void {
+    // SAFETY: promised by the caller.
+    unsafe { op.cast::<Ticket>().as_ref() }.user.get()
+}
+
 /// What a ticket will deliver.
 ///
 /// # Safety

@@ -8,7 +8,7 @@
 //! wakes the reactor in time: one system call instead of an interrupt and a second turn.
 #![allow(unsafe_code, reason = "intrusive timers between type-stable objects")]
 
-use super::call::{cancel_call, free_call};
+use super::call::{cancel_call, free_call, user_of};
 use super::completion::{Callback, Delivery, OP_TIMER, StatusFn, deliver, hold_back};
 use super::frame::{Caller, Frame, Subject};
 use super::member::{Class, Member};
@@ -574,18 +574,47 @@ impl Locked {
         while ended < limit
             && let Some(wait) = self.body().waits.pop()
         {
-            if self.body().owner == 0 {
-                // SAFETY: a wait is what `add_wait` says, and this one was popped under the lock.
-                unsafe {
-                    if self.sched.measures() {
-                        ticket::set_result(wait, Errno::CANCELED.code(), 0);
-                    } else {
-                        cancel_call(wait);
-                    }
+            self.cancel_wait(caller, wait);
+            ended += 1;
+        }
+        if ended > 0 {
+            self.dequeue_if_idle();
+        }
+        ended
+    }
+
+    fn cancel_wait(&mut self, caller: &Caller, wait: NonNull<Op>) {
+        if self.body().owner == 0 {
+            // SAFETY: a wait is what `add_wait` says, and this one was popped under the lock.
+            unsafe {
+                if self.sched.measures() {
+                    ticket::set_result(wait, Errno::CANCELED.code(), 0);
+                } else {
+                    cancel_call(wait);
                 }
             }
-            self.sched.submit(caller, &self.timer.member, wait);
-            ended += 1;
+        }
+        self.sched.submit(caller, &self.timer.member, wait);
+    }
+
+    /// Ends what was begun with `user`: waits, and the periodic operation.
+    pub fn cancel_of(&mut self, caller: &Caller, user: *mut c_void) -> usize {
+        let (all, mut ended) = (OpQueue::new(), 0);
+        all.append(&self.body().waits);
+        while let Some(wait) = all.pop() {
+            // SAFETY: as in `cancel_wait`.
+            let of = unsafe {
+                if self.sched.measures() { ticket::user_of(wait) } else { user_of(wait) }
+            };
+            if of == user {
+                self.cancel_wait(caller, wait);
+                ended += 1;
+            } else {
+                self.body().waits.push(wait);
+            }
+        }
+        if self.body().periodic.as_ref().is_some_and(|periodic| periodic.user == user) {
+            ended += self.stop(caller);
         }
         if ended > 0 {
             self.dequeue_if_idle();

@@ -399,6 +399,12 @@ impl Locked {
         Ok(())
     }
 
+    /// The same if it was begun with `user`.
+    pub fn stop_of(&mut self, caller: &Caller, user: *mut c_void) -> usize {
+        let is_it = self.body().started().is_some_and(|operation| operation.user == user);
+        if is_it { self.stop(caller) } else { 0 }
+    }
+
     /// Ends the operation; 1 if there was one. What was not told yet is not told any more.
     pub fn stop(&mut self, caller: &Caller) -> usize {
         let fd = self.fd();

@@ -278,6 +278,33 @@ impl Locked {
         Ok(())
     }
 
+    /// Ends the entries that were begun with `user`; what is queued behind one follows what had moved of it.
+    pub(super) fn cancel_queued(&mut self, caller: &Caller, user: *mut c_void) -> usize {
+        let Some(writes) = self.writes() else { return 0 };
+        let (mut at, mut ended) = (0, 0);
+        while let Some(entry) = writes.queued.get(at) {
+            let ticket = match entry.owner {
+                // SAFETY: the queue's own, under the lock.
+                Owner::User(ticket) if unsafe { ticket::user_of(ticket) } == user => ticket,
+                _ => {
+                    at += 1;
+                    continue;
+                }
+            };
+            writes.bytes -= (entry.entry.length - entry.done).min(writes.bytes);
+            // SAFETY: the queue's own until it is submitted.
+            unsafe { ticket::set_result(ticket, Errno::CANCELED.code(), entry.done as u64) };
+            writes.finished.push(ticket);
+            writes.queued.remove(at);
+            ended += 1;
+        }
+        if ended > 0 && writes.is_empty() {
+            self.end(caller, Dir::Write, Errno::CANCELED.code());
+        }
+        self.submit_written(caller);
+        ended
+    }
+
     fn start_queue(&mut self, caller: &Caller, serve: Serve) {
         let done = self.writes().map_or(0, |writes| writes.moved);
         let slot = &mut self.state.write;

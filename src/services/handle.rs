@@ -14,6 +14,7 @@ use crate::sched::table::Token;
 use crate::sched::timers::{KIND_TIMER, Timer};
 use crate::sched::watch::{KIND_WATCH, Watch};
 use crate::sys::errno::Errno;
+use libc::c_void;
 use std::ffi::CString;
 
 /// A handle's object, under its lock.
@@ -108,6 +109,24 @@ pub fn cancel(caller: &Caller, token: Token) -> Result<usize, Errno> {
         kind::PROCESS => process::lock(token)?.cancel(caller),
         KIND_HOOK => Hook::lock(token)?.stop(caller),
         kind::RESOLVER => Object::<Resolver>::lock(token)?.cancel(caller),
+        _ => return Err(Errno::BADF),
+    })
+}
+
+/// Ends what was begun with `user` on a handle of any kind; the number ended.
+pub fn cancel_operation(caller: &Caller, token: Token, user: *mut c_void) -> Result<usize, Errno> {
+    Ok(match token.kind() {
+        kind::STREAM | kind::ACCEPTOR | kind::DATAGRAM => {
+            Descriptor::lock(token)?.cancel_of(caller, user)
+        }
+        kind::JOB => Object::<Job>::lock(token)?.cancel_of(caller, user),
+        KIND_TIMER => Timer::lock(token)?.cancel_of(caller, user),
+        KIND_WATCH => Watch::lock(token)?.stop_of(caller, user),
+        kind::SIGNALS => signals::lock(token)?.cancel_of(caller, user),
+        KIND_STRAND => Strand::lock(token).map(|_| 0)?,
+        kind::PROCESS => process::lock(token)?.cancel_of(caller, user),
+        KIND_HOOK => Hook::lock(token)?.stop_of(caller, user),
+        kind::RESOLVER => Object::<Resolver>::lock(token)?.cancel_of(caller, user),
         _ => return Err(Errno::BADF),
     })
 }

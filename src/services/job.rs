@@ -61,6 +61,11 @@ impl Body for Job {
         1
     }
 
+    fn cancel_of(object: &mut Locked<Self>, caller: &Caller, user: *mut c_void) -> usize {
+        let State::Queued(ticket, ..) = object.body().state else { return 0 };
+        if object.is_of(ticket, user) { Self::cancel(object, caller) } else { 0 }
+    }
+
     fn close(object: &mut Locked<Self>, _: &Caller) {
         if let State::Running(ticket) = object.body().state {
             note_closed(object, ticket);

@@ -63,6 +63,12 @@ impl Body for Process {
         1
     }
 
+    fn cancel_of(object: &mut Locked<Self>, caller: &Caller, user: *mut c_void) -> usize {
+        let wait = object.body().wait;
+        let is_it = wait.is_some_and(|wait| object.is_of(wait, user));
+        if is_it { Self::cancel(object, caller) } else { 0 }
+    }
+
     fn close(object: &mut Locked<Self>, caller: &Caller) {
         stop_asking(object, caller);
         if let Child::Fd(fd) = object.body().child {

@@ -73,6 +73,21 @@ impl Body for Resolver {
         ended.len()
     }
 
+    fn cancel_of(object: &mut Locked<Self>, caller: &Caller, user: *mut c_void) -> usize {
+        let mut count = 0;
+        let mut at = 0;
+        while let Some(ticket) = object.body().pending.get(at).map(|lookup| lookup.ticket) {
+            if object.is_of(ticket, user) {
+                object.body().pending.remove(at);
+                object.finish(caller, ticket, Errno::CANCELED.code(), 0);
+                count += 1;
+            } else {
+                at += 1;
+            }
+        }
+        count
+    }
+
     fn close(_: &mut Locked<Self>, _: &Caller) {}
 
     fn pending(&self) -> usize {

@@ -65,6 +65,17 @@ impl Body for Signals {
         set.finish_all(caller, &waits, Errno::CANCELED.code())
     }
 
+    fn cancel_of(set: &mut Locked<Self>, caller: &Caller, user: *mut c_void) -> usize {
+        let (all, ended) = (OpQueue::new(), OpQueue::new());
+        all.append(&set.body().waits);
+        while let Some(wait) = all.pop() {
+            if set.is_of(wait, user) { ended.push(wait) } else { set.body().waits.push(wait) }
+        }
+        let count = set.finish_all(caller, &ended, Errno::CANCELED.code());
+        set.body().waiting -= count;
+        count
+    }
+
     fn close(set: &mut Locked<Self>, _: &Caller) {
         give_all_back(set);
     }
