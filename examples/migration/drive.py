@@ -78,6 +78,13 @@ class Server:
         self.process = subprocess.Popen([program, str(idle)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         self.port = int(self.process.stdout.readline().split()[-1])
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.process.kill()
+        self.process.wait()
+
     def settle(self, line):
         if not self.expired_known:
             line = re.sub(r"(?i)(expired) \d+", r"\1 SOME", line)
@@ -223,8 +230,7 @@ def drive_stop(server, seen):
     seen.append(("output", server.output()))
 
 
-def drive_idle(program, seen):
-    server = Server(program, 1000)
+def drive_idle(server, seen):
     silent, half = Client(server), Client(server)
     half.send("get ")
     seen.append(("silent", silent.rest_of_stream()))
@@ -255,11 +261,12 @@ def drive_idle(program, seen):
 
 def drive(program):
     seen = []
-    server = Server(program, 60000)
-    for part in (drive_commands, drive_expiry, drive_long_lines, drive_disconnects, drive_many, drive_slow_reader,
-                 drive_stop):
-        part(server, seen)
-    drive_idle(program, seen)
+    with Server(program, 60000) as server:
+        for part in (drive_commands, drive_expiry, drive_long_lines, drive_disconnects, drive_many, drive_slow_reader,
+                     drive_stop):
+            part(server, seen)
+    with Server(program, 1000) as server:
+        drive_idle(server, seen)
     return seen
 
 
