@@ -15,11 +15,11 @@ LIMIT = 60  # seconds for anything
 
 
 class Client:
-    def __init__(self, server, small_window=False):
+    def __init__(self, server, window=None):
         self.socket = socket.socket()
         self.socket.settimeout(LIMIT)
-        if small_window:
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        if window is not None:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
         self.socket.connect(("127.0.0.1", server.port))
         self.server = server
         self.rest = b""
@@ -186,9 +186,9 @@ def drive_many(server, seen):
     watcher.close()
 
 
-def ask_for_much(server, small_window=False):
-    """A client that asks for four megabytes and does not read them yet."""
-    one = Client(server, small_window)
+def ask_for_much(server, window=65536):
+    """A client that asks for four megabytes and does not read them yet: the kernel takes a part of them only."""
+    one = Client(server, window)
     one.ask("set big " + "0123456789" * 100)
     one.send("get big\n" * 4000)
     return one
@@ -235,7 +235,7 @@ def drive_idle(server, seen):
     half.send("get ")
     seen.append(("silent", silent.rest_of_stream()))
     seen.append(("half a line", half.rest_of_stream()))
-    stuck = ask_for_much(server, small_window=True)
+    stuck = ask_for_much(server, window=4096)
     watcher = Client(server)
     seen.append(("stuck", watcher.until("stats", "CLIENTS 1 ")))
     stuck.close()
