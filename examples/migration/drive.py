@@ -187,10 +187,10 @@ def drive_many(server, seen):
 
 
 def ask_for_much(server, window=65536):
-    """A client that asks for four megabytes and does not read them yet: the kernel takes a part of them only."""
+    """A client that asks for nine megabytes and does not read them yet: the kernel takes a part of them only."""
     one = Client(server, window)
     one.ask("set big " + "0123456789" * 100)
-    one.send("get big\n" * 4000)
+    one.send("get big\n" * 9000)
     return one
 
 
