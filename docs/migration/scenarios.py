@@ -17,6 +17,13 @@ class Server:
         self.greeting, _, port = line.strip().rpartition(" ")
         self.port = int(port)
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.process.kill()
+        self.process.wait()
+
     def connect(self):
         return socket.create_connection(("127.0.0.1", self.port), timeout=LIMIT)
 
@@ -53,7 +60,15 @@ def reset(connection):
 def echo(program):
     """Lines come back; idle clients are told so and dropped; SIGTERM ends it with clients still there."""
     seen = []
-    server = Server(program, "60000")
+    with Server(program, "60000") as server:
+        echo_lines(server, seen)
+    with Server(program, "250") as server:
+        seen.append(read_all(server.connect()))
+        seen += server.end()
+    return seen
+
+
+def echo_lines(server, seen):
     first, second, third = server.connect(), server.connect(), server.connect()
     first.sendall(b"one\ntwo\nhalf a ")
     seen += [read_line(first), read_line(first)]
@@ -71,11 +86,6 @@ def echo(program):
     seen.append(read_line(third))
     seen += server.end()
     seen.append(read_all(third))
-
-    server = Server(program, "250")
-    seen.append(read_all(server.connect()))
-    seen += server.end()
-    return seen
 
 
 def plain(program):

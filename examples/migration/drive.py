@@ -15,11 +15,11 @@ LIMIT = 60  # seconds for anything
 
 
 class Client:
-    def __init__(self, server, small_window=False):
+    def __init__(self, server, window=None):
         self.socket = socket.socket()
         self.socket.settimeout(LIMIT)
-        if small_window:
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        if window is not None:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
         self.socket.connect(("127.0.0.1", server.port))
         self.server = server
         self.rest = b""
@@ -66,6 +66,8 @@ class Client:
                 # This one counts: it is in both transcripts.
                 return re.search(wanted, answer)[0]
             self.server.polls += 1
+            if answer == "TIMEOUT":  # this client was kept from running for so long
+                self.__init__(self.server)
             if time.monotonic() > deadline:
                 return f"never {wanted}: {answer}"
             time.sleep(0.01)
@@ -77,6 +79,13 @@ class Server:
         self.expired_known = True
         self.process = subprocess.Popen([program, str(idle)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         self.port = int(self.process.stdout.readline().split()[-1])
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.process.kill()
+        self.process.wait()
 
     def settle(self, line):
         if not self.expired_known:
@@ -179,11 +188,11 @@ def drive_many(server, seen):
     watcher.close()
 
 
-def ask_for_much(server, small_window=False):
-    """A client that asks for four megabytes and does not read them yet."""
-    one = Client(server, small_window)
+def ask_for_much(server, window=65536):
+    """A client that asks for nine megabytes and does not read them yet: the kernel takes a part of them only."""
+    one = Client(server, window)
     one.ask("set big " + "0123456789" * 100)
-    one.send("get big\n" * 4000)
+    one.send("get big\n" * 9000)
     return one
 
 
@@ -223,13 +232,12 @@ def drive_stop(server, seen):
     seen.append(("output", server.output()))
 
 
-def drive_idle(program, seen):
-    server = Server(program, 1000)
+def drive_idle(server, seen):
     silent, half = Client(server), Client(server)
     half.send("get ")
     seen.append(("silent", silent.rest_of_stream()))
     seen.append(("half a line", half.rest_of_stream()))
-    stuck = ask_for_much(server, small_window=True)
+    stuck = ask_for_much(server, window=4096)
     watcher = Client(server)
     seen.append(("stuck", watcher.until("stats", "CLIENTS 1 ")))
     stuck.close()
@@ -255,11 +263,12 @@ def drive_idle(program, seen):
 
 def drive(program):
     seen = []
-    server = Server(program, 60000)
-    for part in (drive_commands, drive_expiry, drive_long_lines, drive_disconnects, drive_many, drive_slow_reader,
-                 drive_stop):
-        part(server, seen)
-    drive_idle(program, seen)
+    with Server(program, 60000) as server:
+        for part in (drive_commands, drive_expiry, drive_long_lines, drive_disconnects, drive_many, drive_slow_reader,
+                     drive_stop):
+            part(server, seen)
+    with Server(program, 1000) as server:
+        drive_idle(server, seen)
     return seen
 
 
