@@ -8,6 +8,7 @@ library is the one that WEIR_LIBRARY names.
 import argparse
 import ast
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -68,6 +69,7 @@ class Tools(unittest.TestCase):
         cache = os.path.join(self.folder, "mypy-cache")
         self.tool("mypy", "--strict", "--cache-dir", cache, "weir", "examples")
 
+    @unittest.skipUnless(shutil.which("readelf"), "no readelf (binutils)")
     @unittest.skipUnless(os.path.isfile(os.environ.get("WEIR_LIBRARY", "")), "WEIR_LIBRARY names no file")
     def test_the_wheel(self):
         with tempfile.TemporaryDirectory() as folder:

@@ -105,6 +105,15 @@ class Edges(unittest.TestCase):
                     call()
         self.assertTrue(stream.closed or stream.context is self.context)
 
+    def test_what_is_no_whole_number_is_a_type_error(self):
+        stream = weir.Stream.pair(self.context)[0]
+        for bad in (0.0, 1.5, "1", b"1", None):
+            for call in (lambda: stream.read_some(bad, self.note), lambda: stream.try_read(bad),
+                         lambda: weir.Stream(self.context).open(bad), lambda: weir.Signals(self.context, bad),
+                         lambda: stream.get(bad), lambda: weir.Until(b"x", bad)):
+                self.assertRaises(TypeError, call)
+        self.assertEqual(self.context.pending, 0)
+
     def test_ctrl_c_while_run_waits(self):
         program = subprocess.Popen([sys.executable, "-c", (
             "import weir\n"

@@ -1,6 +1,8 @@
 """The wheel installs into an empty environment and works there without anything else."""
 
+import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -41,6 +43,8 @@ def run(*command, **changes):
     return done.stdout
 
 
+@unittest.skipUnless(importlib.util.find_spec("ensurepip"), "this Python makes no environments (Debian: python3-venv)")
+@unittest.skipUnless(shutil.which("readelf"), "no readelf (binutils)")
 @unittest.skipUnless(os.path.isfile(LIBRARY), "WEIR_LIBRARY does not say which library goes into the wheel")
 class Wheel(unittest.TestCase):
     @classmethod

@@ -64,14 +64,14 @@ class Datagram(Waiting):
     def receive(self, size: int, callback: Received) -> None:
         """Receives one datagram; EMSGSIZE and its beginning where it is longer than `size`."""
         room = Room(size)
-        self._start(_received, callback, room, lib.weir_datagram_receive, room.address, size)
+        self._start(_received, callback, room, lib.weir_datagram_receive, room.address, room.size)
 
     def receive_from(self, size: int, callback: ReceivedFrom) -> None:
         """As `receive`, and tells the sender."""
         room, storage = Room(size), ctypes.create_string_buffer(STORAGE_SIZE)
         length = ctypes.c_uint32(STORAGE_SIZE)
         self._start(_received_from, callback, (room, storage, length), lib.weir_datagram_receive_from, room.address,
-                    size, storage, length)
+                    room.size, storage, length)
 
     def receive_each(self, callback: ReceivedFrom) -> None:
         """Receives one after another until it is cancelled or closed, or the socket meets an error: the last call.

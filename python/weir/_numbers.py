@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import operator
+
 
 def _within(number: int, low: int, high: int) -> int:
-    if not low <= number < high:
+    whole = operator.index(number)
+    if not low <= whole < high:
         raise OverflowError(f"out of range: {number}")
-    return number
+    return whole
 
 
 def int32(number: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import operator
 import os
 import socket
 from typing import Any, Callable, Tuple, Union
@@ -110,6 +111,7 @@ class Room:
     __slots__ = ("data", "address", "size", "_anchor")
 
     def __init__(self, size: int) -> None:
+        size = operator.index(size)
         if not 0 <= size <= 1 << 40:
             raise OverflowError(f"not a size: {size}")
         self.data = bytearray(size or 1)

@@ -75,12 +75,12 @@ class Stream(Waiting):
     def read_some(self, size: int, callback: Received) -> None:
         """Reads what there is, up to `size` bytes. At the end of the stream: no error and b""."""
         room = Room(size)
-        self._start(_some, callback, room, lib.weir_stream_read_some, room.address, size)
+        self._start(_some, callback, room, lib.weir_stream_read_some, room.address, room.size)
 
     def read(self, size: int, callback: Received) -> None:
         """Reads exactly `size` bytes. Where the stream ends before: EndOfStream and what there was."""
         room = Room(size)
-        self._start(_exact, callback, room, lib.weir_stream_read, room.address, size)
+        self._start(_exact, callback, room, lib.weir_stream_read, room.address, room.size)
 
     def read_into(self, buffer: Union[bytearray, memoryview], callback: Moved) -> None:
         """As `read_some`, into a buffer of the caller's, which can't be resized meanwhile; 0 bytes are the end."""
@@ -103,7 +103,7 @@ class Stream(Waiting):
     def try_read(self, size: int) -> Optional[bytes]:
         """What there is now: None where there is nothing, b"" at the end."""
         room, count = Room(size), ctypes.c_size_t()
-        status = lib.weir_stream_try_read(self._handle, room.address, size, count)
+        status = lib.weir_stream_try_read(self._handle, room.address, room.size, count)
         if status == _abi.WEIR_EOF:
             return b""
         check(status)
@@ -153,8 +153,8 @@ class Stream(Waiting):
             raise OverflowError(f"0 to {FDS_MAX} fds")
         room, count = Room(size), ctypes.c_size_t(limit)
         array = (ctypes.c_int * max(limit, 1))(*[-1] * max(limit, 1))
-        self._start(_with_fds, callback, (room, array, count), lib.weir_stream_read_fds, room.address, size, array,
-                    count)
+        self._start(_with_fds, callback, (room, array, count), lib.weir_stream_read_fds, room.address, room.size,
+                    array, count)
 
     def peer_credentials(self) -> Tuple[int, int, int]:
         """The process, user and group on the other side of an AF_UNIX stream."""
@@ -181,7 +181,7 @@ class Until:
         self._room = Room(limit)
         self._busy = False
         self._struct = _abi.weir_until(
-            struct_size=ctypes.sizeof(_abi.weir_until), data=self._room.address, capacity=limit, filled=0,
+            struct_size=ctypes.sizeof(_abi.weir_until), data=self._room.address, capacity=self._room.size, filled=0,
             delimiter=ctypes.cast(ctypes.c_char_p(self._delimiter), ctypes.c_void_p).value,
             delimiter_length=len(self._delimiter))
 
