@@ -35,7 +35,8 @@ def environment(folder):
         return python
     os.makedirs(folder, exist_ok=True)
     for command in ([sys.executable, "-m", "venv", "--clear", os.path.join(folder, "venv")],
-                    [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", *PACKAGES]):
+                    [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--retries", "1",
+                     "--timeout", "15", *PACKAGES]):
         if subprocess.run(command, timeout=500).returncode:
             return None
     open(marker, "w").close()

@@ -480,6 +480,37 @@ class Process(unittest.TestCase):
         loop.close()
         self.assertEqual(signal.set_wakeup_fd(-1), -1)
 
+    @unittest.skipUnless(hasattr(abi, "WEIR_CONTEXT_INTERRUPTIBLE"), "this libweir goes on waiting at signals")
+    def test_a_signal_ends_the_wait_of_a_program_with_a_wakeup_fd(self):
+        loop = weir.asyncio.EventLoop()
+        first, second = sockets()
+        second.setblocking(False)
+        self.assertEqual(signal.set_wakeup_fd(second.fileno()), -1)
+        called = []
+        before = signal.signal(signal.SIGUSR1, lambda number, frame: called.append(number))
+        loop.call_later(LIMIT, loop.stop)
+        # To this thread: it is the one that waits.
+        timer = threading.Timer(0.2, signal.pthread_kill, (threading.get_ident(), signal.SIGUSR1))
+
+        def stop_when_called():
+            while not called:
+                time.sleep(0.01)
+            loop.call_soon_threadsafe(loop.stop)
+
+        waiter = threading.Thread(target=stop_when_called)
+        timer.start()
+        waiter.start()
+        began = time.monotonic()
+        loop.run_forever()
+        self.assertLess(time.monotonic() - began, LIMIT / 2)
+        timer.join()
+        waiter.join()
+        self.assertEqual(signal.set_wakeup_fd(-1), second.fileno())
+        signal.signal(signal.SIGUSR1, before)
+        first.close()
+        second.close()
+        loop.close()
+
     def test_a_child_leaves_the_loop_of_its_parent_alone(self):
         async def main():
             loop = asyncio.get_running_loop()

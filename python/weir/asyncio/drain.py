@@ -153,6 +153,8 @@ class Drain(selectors.BaseSelector):
     def __init__(self) -> None:
         options = abi.weir_context_options()
         options.struct_size = ctypes.sizeof(options)
+        # A signal ends the wait also where the program has a wake-up fd of its own (see EventLoop.run_forever).
+        options.flags = getattr(abi, "WEIR_CONTEXT_INTERRUPTIBLE", 0)
         options.thread_hint = 1
         options.pool_slots = _POOL_SLOTS
         options.pool_slot_size = _POOL_SLOT_SIZE
