@@ -616,9 +616,7 @@ impl Locked {
         if self.body().periodic.as_ref().is_some_and(|periodic| periodic.user == user) {
             ended += self.stop(caller);
         }
-        if ended > 0 {
-            self.dequeue_if_idle();
-        }
+        self.dequeue_if_idle();
         ended
     }
 
