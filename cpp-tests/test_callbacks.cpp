@@ -277,6 +277,7 @@ TEST(stream_reads_and_writes_in_every_form)
     CHECK_OK(client.writev_some(from, [&](std::error_code, std::size_t bytes) { CHECK_EQ(bytes, 4u); calls++; }));
     run();
     CHECK_EQ(server.try_read(data).value, 4u);
+    CHECK_EQ(client.send_copy("").value, 0u);
     CHECK_EQ(client.try_write("xy").value, 2u);
     CHECK_EQ(client.try_writev(from).value, 4u);
     run();

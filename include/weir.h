@@ -616,7 +616,8 @@ int weir_context_create(const weir_context_options *options, weir_context **out)
  * Ends a context: stops it, waits until every thread has left its run functions, closes every handle
  * that belongs to it, and delivers every completion that is still owed, on the calling thread: with
  * WEIR_ECANCELED, or with its true result where it had one. Those callbacks may call every function;
- * what would begin a new operation of this context gives WEIR_ESHUTDOWN. Afterwards the context and
+ * what would begin a new operation of this context gives WEIR_ESHUTDOWN, and the handles are closed: what is called
+ * on one gives WEIR_EBADF. Afterwards the context and
  * its handles are dead, their fds closed, and nothing of the caller's memory is touched any more.
  *
  * Errors: WEIR_EBADF, WEIR_EBUSY (the calling thread is inside a run function or a callback of this
@@ -1159,6 +1160,7 @@ int weir_timer_context(weir_timer *timer, weir_context **out);
  * Sets the expiry to `after_ns` nanoseconds from now; WEIR_FOREVER, or a sum that is too large, is
  * never. Pending waits move to the new expiry, they are not cancelled: an idle timeout is re-armed by
  * this call alone, in constant time, and with no system call when the new expiry is the later one.
+ * A wait that has expired, and whose callback is only yet to be called, is not taken back: it comes, with 0.
  *
  * Errors: WEIR_EBADF, WEIR_EINVAL (negative).
  *

@@ -286,6 +286,13 @@ public:
         done.error = make_error(weir_stream_try_write(raw(), from.data(), from.size(), &done.value));
         return done;
     }
+    // What the kernel does not take at once is copied and goes by itself, in order with send(); the value is what waits.
+    result<std::size_t> send_copy(const_buffer from) const noexcept
+    {
+        result<std::size_t> queued;
+        queued.error = make_error(weir_stream_send_copy(raw(), from.data(), from.size(), &queued.value));
+        return queued;
+    }
     result<std::size_t> try_writev(iovecs from) const noexcept
     {
         result<std::size_t> done;

@@ -241,7 +241,8 @@ pub unsafe extern "C" fn weir_context_create(
 /// Ends a context: stops it, waits until every thread has left its run functions, closes every handle
 /// that belongs to it, and delivers every completion that is still owed, on the calling thread: with
 /// WEIR_ECANCELED, or with its true result where it had one. Those callbacks may call every function;
-/// what would begin a new operation of this context gives WEIR_ESHUTDOWN. Afterwards the context and
+/// what would begin a new operation of this context gives WEIR_ESHUTDOWN, and the handles are closed: what is called
+/// on one gives WEIR_EBADF. Afterwards the context and
 /// its handles are dead, their fds closed, and nothing of the caller's memory is touched any more.
 ///
 /// Errors: WEIR_EBADF, WEIR_EBUSY (the calling thread is inside a run function or a callback of this

@@ -53,6 +53,7 @@ pub unsafe extern "C" fn weir_timer_context(
 /// Sets the expiry to `after_ns` nanoseconds from now; WEIR_FOREVER, or a sum that is too large, is
 /// never. Pending waits move to the new expiry, they are not cancelled: an idle timeout is re-armed by
 /// this call alone, in constant time, and with no system call when the new expiry is the later one.
+/// A wait that has expired, and whose callback is only yet to be called, is not taken back: it comes, with 0.
 ///
 /// Errors: WEIR_EBADF, WEIR_EINVAL (negative).
 ///
