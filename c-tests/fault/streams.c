@@ -91,6 +91,11 @@ void large(void)
     START(weir_stream_read(ends[1], in, length / 4 * 4, on_io, it));
     SERVE_ALL();
     EXPECT(memcmp(in, out, length / 4 * 4) == 0);
+    memset(in, 0, sizeof in);
+    TRY(weir_stream_send_copy(ends[0], out, length, NULL));
+    START(weir_stream_read(ends[1], in, length, on_io, it));
+    SERVE_ALL();
+    EXPECT(memcmp(in, out, length) == 0);
 }
 
 /* What is built on reads: a delimiter, a buffer of the library's, a time limit. */
