@@ -33,6 +33,7 @@ class Result(unittest.TextTestResult):
     def __init__(self, *arguments, **named):
         super().__init__(*arguments, **named)
         self.outcomes = {}
+        self.began = time.monotonic()  # Python 3.12.1 stops tests that it did not start.
         self.seconds = {}
 
     def startTest(self, test):
