@@ -132,7 +132,7 @@ proof-faults:
 
 proof-sequences: build
 	CHECK_SECONDS=7200 SEQUENCE_TABLE=1 SEQUENCE_SEED=$(SEED) SEQUENCE_SEEDS=250 $(BUILD)/c-tests/test_sequence one_thread
-	CHECK_SECONDS=7200 SEQUENCE_TABLE=1 SEQUENCE_SEED=$(SEED) SEQUENCE_SEEDS=250 $(BUILD)/c-tests/test_sequence several_threads
+	CHECK_SECONDS=7200 SEQUENCE_TABLE=1 SEQUENCE_SEED=$(SEED) SEQUENCE_SEEDS=400 $(BUILD)/c-tests/test_sequence several_threads
 
 # The same under the sanitizers, for PROOF_SECONDS each.
 proof-sequences-asan proof-sequences-tsan: proof-sequences-%:

@@ -41,29 +41,6 @@ impl Stats {
             stalls: zero(),
         }
     }
-
-    /// Starts again, for the next context in its slot.
-    pub fn reset(&self) {
-        let Stats {
-            turns,
-            events,
-            callbacks,
-            inline,
-            interrupts,
-            timer_arms,
-            epoll_ctls,
-            reads,
-            writes,
-            longest,
-            stalls,
-        } = self;
-        for counter in [
-            turns, events, callbacks, inline, interrupts, timer_arms, epoll_ctls, reads, writes,
-            longest, stalls,
-        ] {
-            counter.store(0, Ordering::Relaxed);
-        }
-    }
 }
 
 /// Adds to a counter that several threads change.
