@@ -685,14 +685,14 @@ int weir_context_wait_one(weir_context *context, int64_t timeout_ns, size_t *cou
  *
  * Errors: as weir_context_run().
  *
- * Thread: any; never blocks (but for the callbacks that it runs).
+ * Thread: any; never blocks but for the callbacks that it runs.
  */
 int weir_context_poll(weir_context *context, size_t *count);
 
 /**
  * As weir_context_poll(), and returns after one callback.
  *
- * Thread: any; never blocks (but for the callback that it runs).
+ * Thread: any; never blocks but for the callbacks that it runs.
  */
 int weir_context_poll_one(weir_context *context, size_t *count);
 
@@ -742,7 +742,7 @@ int weir_context_post(weir_context *context, weir_callback callback, void *user)
  *
  * Errors: as weir_context_post().
  *
- * Thread: any; never blocks (but for the callback).
+ * Thread: any; never blocks but for the callbacks that it runs.
  */
 int weir_context_dispatch(weir_context *context, weir_callback callback, void *user);
 
@@ -903,7 +903,7 @@ int weir_strand_post(weir_strand *strand, weir_callback callback, void *user);
  *
  * Errors: as weir_strand_post().
  *
- * Thread: any; never blocks (but for the callback).
+ * Thread: any; never blocks but for the callbacks that it runs.
  */
 int weir_strand_dispatch(weir_strand *strand, weir_callback callback, void *user);
 

@@ -183,6 +183,44 @@ fn the_header_declares_only_names_of_its_own() {
     assert!(foreign.is_empty(), "foreign names in the header: {foreign:?}");
 }
 
+/// What functions say of threads, without the last full stop: bindings read from it whether a call may block.
+fn thread_sentences(header: &str) -> Vec<(String, Option<String>)> {
+    let (mut found, mut sentence) = (Vec::new(), None);
+    for line in header.lines() {
+        if line == "/**" {
+            sentence = None;
+        } else if let Some(text) = line.strip_prefix(" * Thread: ") {
+            sentence = Some(text.to_owned());
+        } else if line.contains('(')
+            && line.starts_with(char::is_alphabetic)
+            && !line.starts_with("typedef")
+        {
+            let name = line.split('(').next().and_then(|text| text.rsplit([' ', '*']).next());
+            found.push((name.unwrap_or_default().to_owned(), sentence.take()));
+        }
+    }
+    found
+}
+
+#[test]
+fn every_function_says_which_threads_may_call_it_and_whether_it_blocks() {
+    let whose = ["any", "any, also in a signal handler", "the one that forks"];
+    let is_fixed = |sentence: &str| {
+        sentence.strip_suffix('.').and_then(|text| text.split_once("; ")).is_some_and(
+            |(who, how)| {
+                let waits = ["never blocks", "never blocks but for the callbacks that it runs"];
+                whose.contains(&who) && (waits.contains(&how) || how.starts_with("may block "))
+            },
+        )
+    };
+    let all = thread_sentences(&header());
+    assert!(all.iter().any(|(name, _)| name == "weir_context_run"), "no functions found: {all:?}");
+    let odd: Vec<_> =
+        all.iter().filter(|(_, sentence)| !sentence.as_deref().is_some_and(is_fixed)).collect();
+    assert!(odd.is_empty(), "another sentence on threads, or none: {odd:?}");
+    assert!(!is_fixed("any; never waits.") && !is_fixed("some; never blocks."));
+}
+
 #[test]
 fn a_foreign_name_is_found() {
     let text = "/**\n * int comment(void);\n */\ntypedef struct weir_a weir_a;\n\

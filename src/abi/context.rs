@@ -363,7 +363,7 @@ pub unsafe extern "C" fn weir_context_wait_one(
 ///
 /// Errors: as weir_context_run().
 ///
-/// Thread: any; never blocks (but for the callbacks that it runs).
+/// Thread: any; never blocks but for the callbacks that it runs.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn weir_context_poll(context: *mut weir_context, count: *mut usize) -> c_int {
     // SAFETY: promised by the caller.
@@ -372,7 +372,7 @@ pub unsafe extern "C" fn weir_context_poll(context: *mut weir_context, count: *m
 
 /// As weir_context_poll(), and returns after one callback.
 ///
-/// Thread: any; never blocks (but for the callback that it runs).
+/// Thread: any; never blocks but for the callbacks that it runs.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn weir_context_poll_one(
     context: *mut weir_context,
@@ -443,7 +443,7 @@ pub extern "C" fn weir_context_post(
 ///
 /// Errors: as weir_context_post().
 ///
-/// Thread: any; never blocks (but for the callback).
+/// Thread: any; never blocks but for the callbacks that it runs.
 #[unsafe(no_mangle)]
 pub extern "C" fn weir_context_dispatch(
     context: *mut weir_context,

@@ -76,7 +76,7 @@ pub extern "C" fn weir_strand_post(
 ///
 /// Errors: as weir_strand_post().
 ///
-/// Thread: any; never blocks (but for the callback).
+/// Thread: any; never blocks but for the callbacks that it runs.
 #[unsafe(no_mangle)]
 pub extern "C" fn weir_strand_dispatch(
     strand: *mut weir_strand,
