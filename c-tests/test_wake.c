@@ -8,12 +8,14 @@ static atomic_int handled;
 
 static void on_signal(int signo)
 {
+    int before = errno;
     (void)signo;
     errno = EDOM;
     if (woken_by_handler != NULL && weir_context_wake(woken_by_handler) != 0)
         abort();
     if (errno != EDOM)
         abort();
+    errno = before;
     handled++;
 }
 
