@@ -458,6 +458,7 @@ TEST(h04_run_for_honours_its_limit_beside_a_thread_in_run)
     CHECK_OK(weir_context_work_begin(context));
     pthread_t runner = start_thread(run_thread, context);
     for (int i = 0; i < 10; i++) {
+        sleep_ms(5); /* time for the other one to take the role */
         int64_t begin = now_ns();
         size_t count = 77;
         CHECK_OK(weir_context_run_for(context, 10 * CHECK_MS, &count));
