@@ -9,10 +9,10 @@
 //! - [`sys`] is the kernel, nothing else.
 //!
 //! One byte from the wire to the callback: `sched/reactor.rs` (readiness: marks and queues the descriptor) →
-//! `sched/run_queue.rs` (who takes it) → `sched/run.rs` (pop and run) → `sched/ready.rs` and `sched/descriptor.rs` (the slot that
+//! `sched/run_queue.rs` (who takes it) → `sched/run.rs` (pop and run) → `sched/ready.rs` and `sched/drive.rs` (the operation that
 //! waits for it) → `services/stream.rs` (the system call) → the user's function, through `sched/completion.rs`,
 //! the only place where one is called. On the way back `abi/stream.rs` → `services/stream.rs` →
-//! `sched/descriptor.rs` tries the next system call at once, or parks the operation.
+//! `sched/drive.rs` tries the next system call at once, or parks the operation.
 pub mod abi;
 pub mod sched;
 pub mod services;

@@ -49,6 +49,7 @@ impl Drop for AtEnd {
         let caller = Caller::current();
         caller.calls().give_all_back();
         caller.batches().give_all_back();
+        caller.sides().give_all_back();
     }
 }
 

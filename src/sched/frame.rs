@@ -13,6 +13,7 @@ use super::member::Member;
 use super::op::OpQueue;
 use super::run_queue::Stay;
 use super::scheduler::Scheduler;
+use super::side;
 use super::strand::Strand;
 use super::table::{Head, Token};
 use std::cell::Cell;
@@ -24,11 +25,17 @@ struct Thread {
     top: Cell<*const Frame>,
     calls: Cache,
     batches: batch::Cache,
+    sides: side::Cache,
 }
 
 thread_local! {
     static THREAD: Thread = const {
-        Thread { top: Cell::new(ptr::null()), calls: Cache::new(), batches: batch::Cache::new() }
+        Thread {
+            top: Cell::new(ptr::null()),
+            calls: Cache::new(),
+            batches: batch::Cache::new(),
+            sides: side::Cache::new(),
+        }
     };
 }
 
@@ -188,6 +195,12 @@ impl Caller {
     #[inline]
     pub fn batches(&self) -> &batch::Cache {
         &self.thread().batches
+    }
+
+    /// What the thread can lend to descriptors.
+    #[inline]
+    pub(super) fn sides(&self) -> &side::Cache {
+        &self.thread().sides
     }
 
     /// The innermost frame, if it is of this context. (Not one further out: what it queues privately

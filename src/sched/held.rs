@@ -7,8 +7,9 @@ use super::completion::Callback;
 use super::descriptor::{Dir, Locked};
 use super::frame::Caller;
 use super::op::OpQueue;
+use super::operation::{Phase, Tag};
 use super::scheduler::Scheduler;
-use super::slot::{Kind, Phase, Transfer};
+use super::slot::{Kind, Transfer};
 use crate::sys::errno::Errno;
 use libc::c_void;
 use std::any::Any;
@@ -28,14 +29,9 @@ impl Locked {
         user: *mut c_void,
     ) -> Result<(), Errno> {
         self.check_idle_write()?;
-        self.extra()?.held = Some(held);
-        let slot = &mut self.state.write;
-        slot.kind = Kind::Held;
-        slot.transfer = Transfer::none();
-        slot.callback = callback;
-        slot.user = user;
-        slot.phase = Phase::Parked;
-        slot.ended = 0;
+        self.make_extra()?.held = Some(held);
+        let Some(slot) = self.descriptor.slot(Dir::Write) else { return Err(Errno::NOMEM) };
+        slot.begin(Kind::Held, Transfer::none(), callback, user, Dir::Write.run());
         self.sched.work_started();
         self.watch_time(Dir::Write);
         Ok(())
@@ -43,17 +39,18 @@ impl Locked {
 
     /// True while such an operation is pending.
     pub fn holds(&self) -> bool {
-        self.state.write.phase == Phase::Parked && matches!(self.state.write.kind, Kind::Held)
+        let slot = self.descriptor.slot(Dir::Write);
+        slot.is_some_and(|slot| slot.phase() == Phase::Parked && slot.tags.kind() == Tag::Held)
     }
 
     /// What is held for the operation that is pending.
     pub fn held<T: Any>(&mut self) -> Option<&mut T> {
-        self.state.extra.as_mut()?.held.as_mut()?.downcast_mut()
+        self.extra()?.held.as_mut()?.downcast_mut()
     }
 
     /// Gives up what is held.
     pub(super) fn drop_held(&mut self) {
-        if let Some(extra) = &mut self.state.extra {
+        if let Some(extra) = self.extra() {
             extra.held = None;
         }
     }
@@ -70,6 +67,8 @@ impl Locked {
 
     /// The same from within a turn of the reactor.
     pub fn submit_held_in_turn(&mut self, ready: &OpQueue) {
-        Scheduler::submit_in_turn(self.member(), ready, self.descriptor.done_op(Dir::Write));
+        if let Some(slot) = self.descriptor.slot(Dir::Write) {
+            Scheduler::submit_in_turn(self.member(), ready, slot.op());
+        }
     }
 }

@@ -4,9 +4,9 @@
 
 use super::frame::Caller;
 use super::scheduler::Scheduler;
-use super::strand::Strand;
-use super::sync::{AtomicPtr, Mutex, Ordering};
-use super::table::Token;
+use super::strand::{STRANDS, Strand};
+use super::sync::{AtomicU32, Mutex, Ordering};
+use super::table::{Entry, Token};
 use crate::sys::clock;
 use crate::sys::errno::Errno;
 use std::cell::Cell;
@@ -33,12 +33,24 @@ pub struct Class {
 pub struct Member {
     prev: Cell<*const Member>,
     next: Cell<*const Member>,
-    /// When it joined, on the coarse monotonic clock.
-    born: Cell<i64>,
-    /// The strand that serialises its callbacks. Changed under the object's lock.
-    strand: AtomicPtr<Strand>,
     class: &'static Class,
+    /// When it joined, on the coarse monotonic clock in steps of [`STEP`]: half the size, and good for two years.
+    born: Cell<u32>,
+    /// The strand that serialises its callbacks, as its place in the table and one; 0: none. Changed under the
+    /// object's lock.
+    strand: AtomicU32,
 }
+
+/// log2 of the nanoseconds in a step of ages: 17 ms.
+const STEP: u32 = 24;
+
+/// The coarse monotonic clock in steps, round and round.
+fn steps() -> u32 {
+    (clock::monotonic_coarse() >> STEP) as u32
+}
+
+#[cfg(all(not(loom), not(weir_sim)))]
+const _: () = assert!(size_of::<Member>() == 32);
 
 // SAFETY: the links are touched under the list's lock only.
 unsafe impl Send for Member {}
@@ -52,17 +64,16 @@ impl Member {
         Member {
             prev: Cell::new(ptr::null()),
             next: Cell::new(ptr::null()),
-            born: Cell::new(0),
-            strand: AtomicPtr::new(ptr::null_mut()),
             class,
+            born: Cell::new(0),
+            strand: AtomicU32::new(0),
         }
     }
 
-    /// The strand that the handle is bound to.
+    /// The strand that the handle is bound to, which is kept while something is bound to it.
     #[inline]
     pub fn strand(&self) -> Option<&'static Strand> {
-        // SAFETY: null or a strand; strands are type-stable, and kept while something is bound to them.
-        unsafe { self.strand.load(Ordering::Relaxed).as_ref() }
+        strand_at(self.strand.load(Ordering::Relaxed))
     }
 
     /// Gives the strand up, when nothing of the closed handle is left to be delivered through it.
@@ -74,10 +85,14 @@ impl Member {
 
     /// Binds the handle, or unbinds it; what it was bound to before. Under the object's lock.
     pub fn bind(&self, strand: Option<&'static Strand>) -> Option<&'static Strand> {
-        let next = strand.map_or(ptr::null_mut(), |strand| ptr::from_ref(strand).cast_mut());
-        // SAFETY: as in `strand`.
-        unsafe { self.strand.swap(next, Ordering::Relaxed).as_ref() }
+        let place = strand.map_or(0, |strand| strand.head().index() + 1);
+        strand_at(self.strand.swap(place, Ordering::Relaxed))
     }
+}
+
+#[inline]
+fn strand_at(place: u32) -> Option<&'static Strand> {
+    if place == 0 { None } else { STRANDS.by_index(place - 1) }
 }
 
 /// What a user says of a handle.
@@ -107,7 +122,7 @@ pub struct Line {
     pub token: Token,
     /// Its name, with a NUL behind it; empty where it was given none.
     pub name: [u8; NAME_ROOM],
-    /// Nanoseconds since it was made.
+    /// Nanoseconds since it was made, to some hundredths of a second.
     pub age: i64,
     /// Operations pending on it.
     pub pending: usize,
@@ -163,7 +178,7 @@ impl Members {
         if !list.open {
             return false;
         }
-        member.born.set(clock::monotonic_coarse());
+        member.born.set(steps());
         member.prev.set(ptr::null());
         member.next.set(list.head);
         // SAFETY: members are type-stable, and in the list, so that the lock guards their links.
@@ -252,14 +267,15 @@ impl Members {
         let mut found = Vec::new();
         {
             let list = self.list.lock();
-            let now = clock::monotonic_coarse();
+            let now = steps();
             let mut at = list.head;
             // SAFETY: members are type-stable, and the lock guards their links.
             while let Some(member) = unsafe { at.as_ref() } {
                 let mut name = [0; NAME_ROOM];
                 list.copy_name(member, &mut name);
                 found.try_reserve(1).map_err(|_| Errno::NOMEM)?;
-                found.push((NonNull::from(member), now - member.born.get(), name));
+                let age = i64::from(now.wrapping_sub(member.born.get())) << STEP;
+                found.push((NonNull::from(member), age, name));
                 at = member.next.get();
             }
         }

@@ -3,12 +3,15 @@
 #![allow(unsafe_code, reason = "from an embedded op to its descriptor")]
 
 use super::completion::{Callback, Delivery, LOG_WARNING, deliver, hold_back};
-use super::descriptor::{Descriptor, Dir, Driven, Locked, QUEUED, READY_READ, WANT_READ};
+use super::descriptor::{CLOSED, Descriptor, Dir, Locked};
+use super::drive::Driven;
 use super::frame::{Caller, Frame};
 use super::op::Op;
+use super::operation::Phase;
+use super::readiness::Seen;
 use super::scheduler::Scheduler;
-use super::slot::{Kind, Outcome, Phase, Taken};
-use super::sync::Ordering;
+use super::side::Side;
+use super::slot::{Kind, Outcome, Taken};
 use crate::sys::address::Address;
 use crate::sys::errno::Errno;
 use libc::c_void;
@@ -24,56 +27,26 @@ pub(super) unsafe fn run_ready(op: NonNull<Op>, frame: &Frame) {
     // SAFETY: `op` is a field of a descriptor, and the table never frees those.
     let descriptor: &'static Descriptor =
         unsafe { &*op.as_ptr().byte_sub(offset_of!(Descriptor, op)).cast() };
-    let state = descriptor.state.lock();
-    let word = descriptor.word.fetch_and(!QUEUED, Ordering::AcqRel);
-    let (Some(sched), false) = (state.sched, state.closed) else {
-        descriptor.recycle_if_done(&state);
+    let Some(mut locked) = descriptor.lock_popped() else { return };
+    let (due, seen) = descriptor.word.popped(locked.trusts_short());
+    if descriptor.flags.has(CLOSED) {
+        descriptor.recycle_if_done();
         return;
-    };
-    let mut locked = Locked { descriptor, sched, state };
+    }
     let mut first = None;
     // A connect before the reads that wait for it.
-    for dir in [Dir::Write, Dir::Read] {
-        if word & dir.want() == 0 || locked.state.slot(dir).phase != Phase::Parked {
-            continue;
-        }
-        let driven = locked.drive(dir);
-        let caller = Caller::of(frame);
-        locked.submit_written(&caller);
-        match driven {
-            Ok(Driven::Parked) => {
-                locked.watch_progress(dir);
-                continue;
-            }
-            Ok(Driven::Yielded) => {
-                if let Kind::Take { .. } = locked.state.slot(dir).kind {
-                    // Delivers by itself, and needs the lock for each; so it comes last.
-                    first = first.or(Some(Dir::Read));
-                } else {
-                    locked.watch_progress(dir);
-                    locked.queue(&caller, dir);
-                }
-                continue;
-            }
-            Ok(Driven::Done) => {}
-            Err(error) => locked.finish(dir, error.code()),
-        }
-        if locked.serves_queue(dir) {
-            locked.submit_written(&caller);
-            continue;
-        }
-        if first.is_none() {
-            first = Some(dir);
-        } else {
-            locked.submit_done(&Caller::of(frame), dir);
-        }
+    if due.has(Dir::Write) {
+        first = run_one(&mut locked, Dir::Write, seen, first, frame);
+    }
+    if due.has(Dir::Read) {
+        first = run_one(&mut locked, Dir::Read, seen, first, frame);
     }
     let Some(dir) = first else { return };
-    let takes = dir == Dir::Read && locked.state.read.is_parked_take();
+    let takes = dir == Dir::Read && descriptor.read_slot().is_parked_take();
     if descriptor.member.strand().is_some() {
         if takes {
             // Goes on in `run_done`, in the strand.
-            locked.state.read.phase = Phase::Delivering;
+            descriptor.read_slot().set_phase(Phase::Delivering);
         }
         locked.submit_done(&Caller::of(frame), dir);
     } else if takes {
@@ -83,22 +56,71 @@ pub(super) unsafe fn run_ready(op: NonNull<Op>, frame: &Frame) {
     }
 }
 
+/// Drives one direction; which is to be delivered first, where `first` is what was so far.
+#[inline]
+fn run_one(
+    locked: &mut Locked,
+    dir: Dir,
+    seen: Seen,
+    first: Option<Dir>,
+    frame: &Frame,
+) -> Option<Dir> {
+    let descriptor = locked.descriptor;
+    let slot = match descriptor.slot(dir) {
+        Some(slot) if slot.phase() == Phase::Parked => slot,
+        _ => {
+            descriptor.word.assume(dir);
+            return first;
+        }
+    };
+    let driven = locked.drive(dir, slot, Some(seen));
+    let caller = Caller::of(frame);
+    locked.submit_written(&caller);
+    match driven {
+        Ok(Driven::Done) => {}
+        Ok(Driven::Parked) => {
+            locked.watch_progress(dir);
+            return first;
+        }
+        Ok(Driven::Yielded) => {
+            if slot.takes() {
+                // Delivers by itself, and needs the lock for each; so it comes last.
+                return first.or(Some(Dir::Read));
+            }
+            locked.watch_progress(dir);
+            locked.queue(&caller, dir);
+            return first;
+        }
+        Err(error) => locked.finish(dir, error.code()),
+    }
+    if locked.serves_queue(dir) {
+        locked.submit_written(&caller);
+        return first;
+    }
+    if first.is_some() {
+        locked.submit_done(&caller, dir);
+    }
+    first.or(Some(dir))
+}
+
 /// Delivers the completed operation of a direction. The slot is idle, and the handle recycled if it was
 /// closed, before the callback runs.
-fn deliver_done(mut locked: Locked, dir: Dir, frame: &Frame) {
-    let done_op = locked.descriptor.done_op(dir);
-    let slot = locked.state.slot(dir);
-    let (callback, user) = (slot.callback, slot.user);
-    if hold_back(frame, callback, done_op) {
+#[inline]
+fn deliver_done(locked: Locked, dir: Dir, frame: &Frame) {
+    let Locked { descriptor, guard, .. } = locked;
+    let Some(slot) = descriptor.slot(dir) else { return };
+    let (callback, user) = (slot.callback(), slot.user());
+    if hold_back(frame, callback, slot.op()) {
         return;
     }
-    slot.phase = Phase::Idle;
-    let what =
-        Delivery { status: slot.status, value: slot.transfer.done as u64, ..Delivery::default() };
-    let Locked { descriptor, state, .. } = locked;
+    let what = Delivery { status: slot.status(), value: slot.done() as u64, ..Delivery::default() };
+    slot.set_phase(Phase::Idle);
+    if dir == Dir::Write {
+        descriptor.give_back(&Caller::of(frame));
+    }
     frame.about(&descriptor.head, &descriptor.member);
-    descriptor.recycle_if_done(&state);
-    drop(state);
+    descriptor.recycle_if_done();
+    drop(guard);
     Scheduler::work_finished(frame);
     deliver(frame, callback, what, user);
 }
@@ -107,14 +129,14 @@ fn deliver_done(mut locked: Locked, dir: Dir, frame: &Frame) {
 /// long enough. Only one thread at a time is here for a descriptor: the operation is not parked meanwhile.
 fn take_ready(mut locked: Locked, frame: &Frame) {
     let descriptor = locked.descriptor;
+    let slot = descriptor.read_slot();
     let caller = Caller::of(frame);
     let mut rounds = if frame.single { 1 } else { TAKES_PER_RUN };
     loop {
-        let slot = &locked.state.read;
-        let Kind::Take { taking, each } = slot.kind else { return };
-        let (callback, user) = (slot.callback, slot.user);
-        if hold_back(frame, callback, descriptor.done_op(Dir::Read)) {
-            locked.state.read.phase = Phase::Delivering;
+        let Kind::Take { taking, each } = slot.kind() else { return };
+        let (callback, user) = (slot.callback(), slot.user());
+        if hold_back(frame, callback, slot.op()) {
+            slot.set_phase(Phase::Delivering);
             return;
         }
         if rounds == 0 || frame.sched.halted() {
@@ -122,8 +144,8 @@ fn take_ready(mut locked: Locked, frame: &Frame) {
             return;
         }
         rounds -= 1;
-        let before = descriptor.word.fetch_and(!(READY_READ | WANT_READ), Ordering::AcqRel);
-        let trust = locked.trusts(before);
+        let mut seen = descriptor.word.see();
+        let trust = locked.trusts(seen);
         let mut taken = Taken {
             value: 0,
             address: Address::empty(),
@@ -131,18 +153,21 @@ fn take_ready(mut locked: Locked, frame: &Frame) {
             drained: false,
             returned: false,
         };
-        let outcome = match taking.take(&locked, trust, &mut taken) {
+        let outcome = match (taking.take)(&locked, trust, &mut taken) {
             Ok(()) => {
-                if !taken.drained || !trust {
-                    descriptor.word.fetch_or(READY_READ, Ordering::AcqRel);
+                if taken.drained && trust {
+                    descriptor.word.drained(Dir::Read, seen, false);
+                } else if !seen.is_ready(Dir::Read) {
+                    descriptor.word.assume(Dir::Read);
                 }
-                locked.state.read.phase = if each { Phase::Delivering } else { Phase::Idle };
+                slot.set_phase(if each { Phase::Delivering } else { Phase::Idle });
                 drop(locked);
                 locked = match deliver_taken(descriptor, frame, each, callback, user, &taken) {
                     Some(locked) => locked,
                     None => return,
                 };
-                if descriptor.word.load(Ordering::Acquire) & READY_READ != 0 {
+                seen = descriptor.word.see();
+                if seen.is_ready(Dir::Read) {
                     continue;
                 }
                 // Known to be drained: no system call to learn that.
@@ -151,7 +176,7 @@ fn take_ready(mut locked: Locked, frame: &Frame) {
             Err(outcome) => outcome,
         };
         let status = match outcome {
-            Outcome::WouldBlock => match locked.park_take() {
+            Outcome::WouldBlock => match locked.park_take(seen) {
                 Ok(true) => {
                     drop(locked);
                     if taken.returned {
@@ -164,8 +189,8 @@ fn take_ready(mut locked: Locked, frame: &Frame) {
             },
             Outcome::Backoff(error) => {
                 // The kernel will not tell when the resource is there again. What comes waits in it.
-                descriptor.word.fetch_or(READY_READ, Ordering::AcqRel);
-                if taking.retry_later(&mut locked) {
+                descriptor.word.assume(Dir::Read);
+                if (taking.retry_later)(&mut locked) {
                     drop(locked);
                     if error == Errno::MFILE || error == Errno::NFILE {
                         frame.sched.log(
@@ -182,12 +207,11 @@ fn take_ready(mut locked: Locked, frame: &Frame) {
                 return;
             }
             Outcome::Done { status, .. } => {
-                descriptor.word.fetch_or(READY_READ, Ordering::AcqRel);
+                descriptor.word.assume(Dir::Read);
                 status
             }
         };
-        let slot = &mut locked.state.read;
-        slot.status = status;
+        slot.set_status(status);
         deliver_done(locked, Dir::Read, frame);
         frame.sched.buffers.reading_ended(&caller);
         return;
@@ -195,16 +219,10 @@ fn take_ready(mut locked: Locked, frame: &Frame) {
 }
 
 impl Locked {
-    /// True when what is read is delivered as records.
-    pub fn read_gives_records(&self) -> bool {
-        self.state.read.callback.is_record()
-    }
-
-    /// Parks an operation that found nothing to take; false when an edge came in between.
-    fn park_take(&mut self) -> Result<bool, Errno> {
+    /// Parks an operation that found nothing to take; false when an edge came since the word was seen.
+    fn park_take(&mut self, seen: Seen) -> Result<bool, Errno> {
         self.register(Dir::Read)?;
-        let before = self.descriptor.word.fetch_or(WANT_READ, Ordering::AcqRel);
-        let parked = before & READY_READ == 0;
+        let parked = self.descriptor.word.drained(Dir::Read, seen, true);
         if parked {
             self.watch_time(Dir::Read);
         }
@@ -241,48 +259,45 @@ fn deliver_taken(
     }
     // The slot is not idle, so this is still the same operation of the same handle, or of one that was
     // closed meanwhile and is not recycled yet.
-    let mut state = descriptor.state.lock();
-    let slot = &mut state.read;
-    if slot.ended != 0 {
-        slot.status = slot.ended;
-        slot.phase = Phase::Done;
-        let sched = state.sched?;
-        Locked { descriptor, sched, state }.submit_done(&Caller::of(frame), Dir::Read);
+    let mut locked = descriptor.lock_popped()?;
+    let slot = descriptor.read_slot();
+    if slot.status() != 0 {
+        slot.set_phase(Phase::Done);
+        locked.submit_done(&Caller::of(frame), Dir::Read);
         return None;
     }
-    slot.phase = Phase::Parked;
-    let sched = state.sched?;
-    Some(Locked { descriptor, sched, state })
+    slot.set_phase(Phase::Parked);
+    Some(locked)
 }
 
 fn run_done(descriptor: &'static Descriptor, dir: Dir, frame: &Frame) {
-    let mut state = descriptor.state.lock();
-    let Some(sched) = state.sched else { return };
-    let slot = state.slot(dir);
-    if slot.phase == Phase::Delivering {
-        // A multi-shot operation that waited for its turn in a strand, or for room for its record.
-        if slot.ended == 0 {
-            slot.phase = Phase::Parked;
-            return take_ready(Locked { descriptor, sched, state }, frame);
+    let Some(locked) = descriptor.lock_popped() else { return };
+    let Some(slot) = descriptor.slot(dir) else { return };
+    if !slot.takes() {
+        return deliver_done(locked, dir, frame);
+    }
+    if slot.phase() == Phase::Delivering {
+        // It waited for its turn in a strand, or for room for its record.
+        if slot.status() == 0 {
+            slot.set_phase(Phase::Parked);
+            return take_ready(locked, frame);
         }
-        slot.status = slot.ended;
-        slot.phase = Phase::Done;
+        slot.set_phase(Phase::Done);
     }
-    let took = matches!(slot.kind, Kind::Take { .. });
-    deliver_done(Locked { descriptor, sched, state }, dir, frame);
-    if took {
-        sched.buffers.reading_ended(&Caller::of(frame));
-    }
+    let sched = locked.sched;
+    deliver_done(locked, dir, frame);
+    sched.buffers.reading_ended(&Caller::of(frame));
 }
 
 pub(super) unsafe fn run_read_done(op: NonNull<Op>, frame: &Frame) {
-    // SAFETY: `read_op` of a descriptor, and the table never frees those.
-    let descriptor = unsafe { &*op.as_ptr().byte_sub(offset_of!(Descriptor, read_op)).cast() };
+    // SAFETY: the op of a descriptor's own operation, and the table never frees those.
+    let descriptor = unsafe { &*op.as_ptr().byte_sub(offset_of!(Descriptor, read)).cast() };
     run_done(descriptor, Dir::Read, frame);
 }
 
 pub(super) unsafe fn run_write_done(op: NonNull<Op>, frame: &Frame) {
-    // SAFETY: `write_op` of a descriptor, as above.
-    let descriptor = unsafe { &*op.as_ptr().byte_sub(offset_of!(Descriptor, write_op)).cast() };
-    run_done(descriptor, Dir::Write, frame);
+    // SAFETY: the op of a side's operation, which is pending until it is delivered.
+    if let Some(descriptor) = unsafe { Side::descriptor_of(op) } {
+        run_done(descriptor, Dir::Write, frame);
+    }
 }

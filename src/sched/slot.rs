@@ -1,6 +1,5 @@
-//! What an operation is: its kind, its transfer, and the slot of a descriptor that holds it.
+//! What an operation is: its kind, its transfer, and what trying it comes to.
 use super::buffers::Buffer;
-use super::completion::Callback;
 use super::descriptor::Locked;
 use super::write_queue::Serve;
 use crate::sys::address::Address;
@@ -28,37 +27,82 @@ pub enum Outcome {
     Backoff(Errno),
 }
 
-/// An operation's view of its transfer.
+/// An operation's view of its transfer: four words, of which an idle connection has one set for each read.
+#[derive(Clone, Copy)]
+#[repr(C)]
 pub struct Transfer {
     /// The user's buffer, or array of `iovec`s.
     pub data: *mut c_void,
-    /// Its length in bytes, or the number of `iovec`s.
-    pub length: usize,
-    /// Bytes moved so far.
-    pub done: usize,
-    /// Bytes wanted in all.
-    pub total: usize,
+    /// Its length in bytes, or the number of `iovec`s. Lengths end at SSIZE_MAX: the top bit is [`MESSAGE`].
+    length: usize,
     /// Bytes moved already of the first `iovec` that is left.
     pub skip: usize,
+    /// Bytes moved so far. Last, since it outlives the others.
+    pub(super) done: usize,
 }
+
+/// Nothing has moved, and `done` is the second pointer of a message.
+const MESSAGE: usize = 1 << (usize::BITS - 1);
 
 impl Transfer {
     /// Of an operation that moves no bytes.
     pub const fn none() -> Self {
-        Transfer { data: ptr::null_mut(), length: 0, done: 0, total: 0, skip: 0 }
+        Transfer::new(ptr::null_mut(), 0)
+    }
+
+    /// Of `length` things at `data`; at most SSIZE_MAX.
+    #[inline]
+    pub const fn new(data: *mut c_void, length: usize) -> Self {
+        Transfer { data, length: length & !MESSAGE, skip: 0, done: 0 }
     }
 
     /// Of an operation that is one message, and has two pointers more of the user's. They lie where others
-    /// have `total` and `skip`, so that idle streams don't pay for them.
+    /// have `skip` and `done`, so that idle streams don't pay for them.
     pub fn message(data: *mut c_void, length: usize, more: (*mut c_void, *mut c_void)) -> Self {
-        let (total, skip) = (more.0.expose_provenance(), more.1.expose_provenance());
-        Transfer { data, length, done: 0, total, skip }
+        let (skip, done) = (more.0.expose_provenance(), more.1.expose_provenance());
+        Transfer { data, length: length | MESSAGE, skip, done }
     }
 
-    /// The two pointers that were given to `message`.
+    /// The two pointers that were given to `message`, until something has moved.
     pub fn more(&self) -> (*mut c_void, *mut c_void) {
         let pointer = ptr::with_exposed_provenance_mut;
-        (pointer(self.total), pointer(self.skip))
+        (pointer(self.skip), pointer(self.done))
+    }
+
+    /// Bytes, or things, in all.
+    #[inline]
+    pub const fn length(&self) -> usize {
+        self.length & !MESSAGE
+    }
+
+    /// True for one message that has not moved.
+    pub const fn is_message(&self) -> bool {
+        self.length & MESSAGE != 0
+    }
+
+    /// Leaves the first of an array behind.
+    pub fn shift<T>(&mut self) {
+        self.data = self.data.cast::<T>().wrapping_add(1).cast();
+        self.length = self.length().saturating_sub(1);
+    }
+
+    /// Moved so far.
+    #[inline]
+    pub const fn done(&self) -> usize {
+        if self.is_message() { 0 } else { self.done }
+    }
+
+    /// So many have moved in all.
+    #[inline]
+    pub const fn set_done(&mut self, done: usize) {
+        self.length &= !MESSAGE;
+        self.done = done;
+    }
+
+    /// So many have moved now.
+    #[inline]
+    pub const fn add_done(&mut self, count: usize) {
+        self.set_done(self.done() + count);
     }
 }
 
@@ -82,23 +126,12 @@ pub struct Taken {
 
 /// Operations that take what they deliver, a connection or data for a buffer of the library's, just
 /// before its delivery, so that it never lies in a queue where a cancel could lose it (H24).
-pub trait Taking {
+pub struct Taking {
     /// Takes one. `trust` as in [`Perform`].
-    fn take(&self, from: &Locked, trust: bool, taken: &mut Taken) -> Result<(), Outcome>;
+    pub take: fn(from: &Locked, trust: bool, taken: &mut Taken) -> Result<(), Outcome>,
     /// After [`Outcome::Backoff`]: has [`Locked::retry`] called on the descriptor later; false when that
     /// can't be arranged.
-    fn retry_later(&self, from: &mut Locked) -> bool;
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Phase {
-    Idle,
-    /// Waits for readiness.
-    Parked,
-    /// A multi-shot operation's callback is running, or about to; it parks again afterwards.
-    Delivering,
-    /// Complete, and queued for delivery.
-    Done,
+    pub retry_later: fn(from: &mut Locked) -> bool,
 }
 
 /// What an operation is, given when it begins.
@@ -121,38 +154,23 @@ pub enum Kind {
     /// Takes what it delivers: one, or until cancelled.
     Take {
         /// How.
-        taking: &'static (dyn Taking + Sync),
+        taking: &'static Taking,
         /// Until cancelled.
         each: bool,
     },
 }
 
-pub(super) struct Slot {
-    pub(super) phase: Phase,
-    /// A multi-shot operation was ended while its callback ran; the status to end with.
-    pub(super) ended: i32,
-    pub(super) status: i32,
-    pub(super) kind: Kind,
-    pub(super) transfer: Transfer,
-    pub(super) callback: Callback,
-    pub(super) user: *mut c_void,
-}
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
 
-impl Slot {
-    /// An operation that takes what it delivers when it is delivered.
-    pub(super) fn is_parked_take(&self) -> bool {
-        self.phase == Phase::Parked && matches!(self.kind, Kind::Take { .. })
-    }
-
-    pub(super) fn vacant() -> Self {
-        Slot {
-            phase: Phase::Idle,
-            ended: 0,
-            status: 0,
-            kind: Kind::Once(|_, _, _| Outcome::Yield),
-            transfer: Transfer::none(),
-            callback: Callback::Record(0),
-            user: ptr::null_mut(),
-        }
+    #[test]
+    fn a_message_has_moved_nothing_until_it_is_done() {
+        let (mut first, mut second) = (1_u8, 2_u8);
+        let pointers = ((&raw mut first).cast(), (&raw mut second).cast());
+        let mut transfer = Transfer::message(ptr::null_mut(), 7, pointers);
+        assert_eq!((transfer.length(), transfer.done(), transfer.more()), (7, 0, pointers));
+        transfer.set_done(5);
+        assert_eq!((transfer.length(), transfer.done()), (7, 5));
     }
 }

@@ -21,7 +21,7 @@
 #![allow(unsafe_code, reason = "entries live in type-stable memory that the table allocates")]
 
 use super::process_lock::{ProcessLock, Renew};
-use super::sync::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use super::sync::{AtomicPtr, AtomicU32, AtomicU64, Mutex, Ordering};
 use std::alloc::{Layout, alloc};
 use std::ptr;
 
@@ -93,26 +93,32 @@ const NONE: u32 = u32::MAX;
 const TAKEN: u32 = u32::MAX - 1;
 
 /// What the table keeps in each entry.
-#[derive(Debug)]
 pub struct Head {
     /// The token while live; the token with bit 0 cleared while dead. One comparison checks
     /// liveness, kind, index and generation.
     stamp: AtomicU64,
     /// The index of the next free entry, [`NONE`] or [`TAKEN`]. Guarded by the free list's lock.
     next_free: AtomicU32,
+    /// The entry's own lock, for a type that keeps what it guards beside it: here it fills a hole.
+    pub(super) lock: Mutex<()>,
 }
 
 impl Head {
     /// The head of an entry that the table has not numbered yet.
     #[cfg(not(loom))]
     pub const fn new() -> Self {
-        Head { stamp: AtomicU64::new(0), next_free: AtomicU32::new(TAKEN) }
+        Head { stamp: AtomicU64::new(0), next_free: AtomicU32::new(TAKEN), lock: Mutex::new(()) }
     }
 
     /// The head of an entry that the table has not numbered yet.
     #[cfg(loom)]
     pub fn new() -> Self {
-        Head { stamp: AtomicU64::new(0), next_free: AtomicU32::new(TAKEN) }
+        Head { stamp: AtomicU64::new(0), next_free: AtomicU32::new(TAKEN), lock: Mutex::new(()) }
+    }
+
+    /// The place in the table, live or not.
+    pub fn index(&self) -> u32 {
+        Token(self.stamp.load(Ordering::Relaxed)).index()
     }
 
     /// Step 3 of the pin protocol; the caller holds the entry's lock.

@@ -6,10 +6,11 @@
 #![allow(unsafe_code, reason = "pooled calls")]
 
 use super::call::{free_call, new_call, user_of};
-use super::descriptor::{Descriptor, Dir, Driven, Locked};
+use super::descriptor::{Descriptor, Dir, Locked};
+use super::drive::Driven;
 use super::frame::{Caller, Frame};
 use super::op::Op;
-use super::slot::Phase;
+use super::operation::{Phase, Slot};
 use super::table::Token;
 use super::timers::{NEVER, Timer};
 use crate::sys::errno::Errno;
@@ -78,12 +79,12 @@ impl Locked {
     /// Limits the time that an operation of this direction goes without progress. What is pending is
     /// measured from now on.
     pub fn set_timeout(&mut self, caller: &Caller, dir: Dir, time: i64) -> Result<(), Errno> {
-        if self.state.extra.as_ref().is_none_or(|extra| extra.timeouts.is_none()) {
+        if self.peek_extra().is_none_or(|extra| extra.timeouts.is_none()) {
             if time == NEVER {
                 return Ok(());
             }
             let timeouts = self.new_timeouts(caller)?;
-            match self.extra() {
+            match self.make_extra() {
                 Ok(extra) => extra.timeouts = Some(timeouts),
                 Err(error) => {
                     timeouts.close(caller);
@@ -94,7 +95,7 @@ impl Locked {
         if let Some(timeouts) = self.timeouts() {
             timeouts.limit(dir).time = time;
         }
-        if self.state.slot(dir).phase == Phase::Parked {
+        if self.descriptor.phase(dir) == Phase::Parked {
             self.start_timeout(dir);
         }
         Ok(())
@@ -120,13 +121,13 @@ impl Locked {
     }
 
     fn timeouts(&mut self) -> Option<&mut Timeouts> {
-        self.state.extra.as_mut()?.timeouts.as_mut()
+        self.extra()?.timeouts.as_mut()
     }
 
     /// The operation of this direction has parked: its time begins.
     #[inline]
     pub(super) fn watch_time(&mut self, dir: Dir) {
-        if self.state.extra.is_some() {
+        if self.has_extra() {
             self.start_timeout(dir);
         }
     }
@@ -134,19 +135,19 @@ impl Locked {
     /// The operation was driven and goes on: if it has moved anything its time begins anew.
     #[inline]
     pub(super) fn watch_progress(&mut self, dir: Dir) {
-        if self.state.extra.is_some() && self.has_moved(dir) {
+        if self.has_extra() && self.has_moved(dir) {
             self.start_timeout(dir);
         }
     }
 
     fn has_moved(&mut self, dir: Dir) -> bool {
-        let done = self.state.slot(dir).transfer.done;
+        let done = self.descriptor.slot(dir).map_or(0, Slot::done);
         self.timeouts().is_some_and(|timeouts| timeouts.limit(dir).seen != done)
     }
 
     #[cold]
     fn start_timeout(&mut self, dir: Dir) {
-        let done = self.state.slot(dir).transfer.done;
+        let done = self.descriptor.slot(dir).map_or(0, Slot::done);
         let sched = self.sched;
         let Some(timeouts) = self.timeouts() else { return };
         let limit = timeouts.limit(dir);
@@ -178,7 +179,7 @@ impl Locked {
 
     /// When the parked operation of a direction is over.
     fn deadline(&mut self, dir: Dir) -> i64 {
-        if self.state.slot(dir).phase != Phase::Parked {
+        if self.descriptor.phase(dir) != Phase::Parked {
             return NEVER;
         }
         self.timeouts().map_or(NEVER, |timeouts| timeouts.limit(dir).deadline)
@@ -186,9 +187,10 @@ impl Locked {
 
     /// The time of a parked operation is over. What the kernel has for it by now comes first (H24).
     fn expire(&mut self, caller: &Caller, dir: Dir) {
-        if self.state.slot(dir).is_parked_take() {
+        let Some(slot) = self.descriptor.slot(dir) else { return };
+        if slot.is_parked_take() {
             // Taken where it is delivered; here it is only asked whether there is something.
-            if socket::poll(self.state.fd, libc::POLLIN).is_ok_and(|found| found == 0) {
+            if socket::poll(self.descriptor.fd.get(), libc::POLLIN).is_ok_and(|found| found == 0) {
                 self.end(caller, dir, Errno::TIMEDOUT.code());
             } else {
                 self.queue(caller, dir);
@@ -197,7 +199,7 @@ impl Locked {
             return;
         }
         self.assume_ready(dir);
-        let driven = self.drive(dir);
+        let driven = self.drive(dir, slot, None);
         self.submit_written(caller);
         match driven {
             Ok(Driven::Done) => self.submit_done(caller, dir),

@@ -6,16 +6,19 @@
 #![allow(unsafe_code, reason = "pooled tickets, and the users' buffers")]
 
 use super::completion::Callback;
-use super::descriptor::{Dir, Driven, Locked};
+use super::descriptor::{Dir, Locked};
+use super::drive::Driven;
+use super::extra::Extra;
 use super::frame::Caller;
 use super::op::{Op, OpQueue};
-use super::slot::{Kind, Outcome, Phase, Transfer};
+use super::operation::{Phase, Tag};
+use super::slot::{Kind, Outcome, Transfer};
 use super::ticket;
 use crate::sys::errno::Errno;
 use libc::{c_void, iovec};
 use std::collections::VecDeque;
 use std::os::fd::RawFd;
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 
 /// Writes from the front of the queue, within the share of one turn; complete when it is empty.
 pub type Serve = fn(RawFd, &mut WriteQueue, trust: bool) -> Outcome;
@@ -172,7 +175,7 @@ fn free(ticket: NonNull<Op>) {
 
 impl Locked {
     pub(super) fn writes(&mut self) -> Option<&mut WriteQueue> {
-        self.state.extra.as_mut()?.writes.as_mut()
+        self.extra()?.writes.as_mut()
     }
 
     /// Bytes that wait in the queue of writes.
@@ -182,7 +185,8 @@ impl Locked {
 
     /// True when the write slot is the queue's.
     pub(super) fn serves_queue(&self, dir: Dir) -> bool {
-        dir == Dir::Write && matches!(self.state.write.kind, Kind::Queue(_))
+        dir == Dir::Write
+            && self.descriptor.slot(dir).is_some_and(|slot| slot.tags.kind() == Tag::Queue)
     }
 
     /// The number of operations that a busy slot stands for.
@@ -190,9 +194,11 @@ impl Locked {
         if !self.serves_queue(dir) {
             return 1;
         }
-        let writes = self.state.extra.as_ref().and_then(|extra| extra.writes.as_ref());
         let told = |entry: &&Queued| matches!(entry.owner, Owner::User(_));
-        writes.map_or(0, |writes| writes.queued.iter().filter(told).count())
+        let count = |extra: &Extra| {
+            extra.writes.as_ref().map_or(0, |writes| writes.queued.iter().filter(told).count())
+        };
+        self.peek_extra().map_or(0, count)
     }
 
     /// Appends a write, and tries it at once if it is the first.
@@ -228,7 +234,7 @@ impl Locked {
 
     /// Part of a write has gone and the rest can't be kept: what follows would be torn from it.
     pub fn lose(&mut self, error: Errno) -> Errno {
-        if let Ok(extra) = self.extra() {
+        if let Ok(extra) = self.make_extra() {
             extra.writes.get_or_insert_default().lost = error.code();
         }
         error
@@ -252,7 +258,7 @@ impl Locked {
     ) -> Result<(), Errno> {
         self.check_queue()?;
         let idle = !self.is_busy(Dir::Write);
-        let writes = self.extra()?.writes.get_or_insert_default();
+        let writes = self.make_extra()?.writes.get_or_insert_default();
         let bytes = writes.bytes.checked_add(entry.length).ok_or(Errno::NOBUFS)?;
         writes.queued.try_reserve(1).map_err(|_| Errno::NOMEM)?;
         // What a rise above the mark needs is had before anything has begun.
@@ -307,12 +313,13 @@ impl Locked {
 
     fn start_queue(&mut self, caller: &Caller, serve: Serve) {
         let done = self.writes().map_or(0, |writes| writes.moved);
-        let slot = &mut self.state.write;
-        slot.kind = Kind::Queue(serve);
-        slot.transfer = Transfer { done, ..Transfer::none() };
-        slot.phase = Phase::Parked;
-        slot.ended = 0;
-        match self.drive(Dir::Write) {
+        // The queue is in what is extra, and so there is a slot.
+        let Some(slot) = self.descriptor.slot(Dir::Write) else { return };
+        let mut transfer = Transfer::none();
+        transfer.set_done(done);
+        let nobody = (Callback::Record(0), ptr::null_mut());
+        slot.begin(Kind::Queue(serve), transfer, nobody.0, nobody.1, Dir::Write.run());
+        match self.drive(Dir::Write, slot, None) {
             Ok(Driven::Done) => {}
             Ok(Driven::Parked) => self.watch_time(Dir::Write),
             Ok(Driven::Yielded) => {
@@ -325,19 +332,24 @@ impl Locked {
 
     /// Tries the queue's system calls.
     pub(super) fn serve_queue(&mut self, serve: Serve, trust: bool) -> Outcome {
-        let fd = self.state.fd;
+        let fd = self.descriptor.fd.get();
         let Some(writes) = self.writes() else {
             return Outcome::Done { status: 0, drained: false };
         };
         let outcome = serve(fd, writes, trust);
         let moved = writes.moved;
-        self.state.write.transfer.done = moved;
+        if let Some(slot) = self.descriptor.slot(Dir::Write) {
+            // SAFETY: the queue's own slot, which is parked.
+            unsafe { slot.transfer() }.set_done(moved);
+        }
         outcome
     }
 
     /// The queue is empty, or ends with what is in it. The slot is free at once.
     pub(super) fn finish_queue(&mut self, status: i32) {
-        self.state.write.phase = Phase::Idle;
+        if let Some(slot) = self.descriptor.slot(Dir::Write) {
+            slot.set_phase(Phase::Idle);
+        }
         if let Some(writes) = self.writes() {
             writes.end(status);
         }
@@ -346,7 +358,7 @@ impl Locked {
     /// Submits what the queue has finished.
     #[inline]
     pub(super) fn submit_written(&mut self, caller: &Caller) {
-        if self.state.extra.is_some() {
+        if self.has_extra() {
             self.submit_finished(caller);
         }
     }
@@ -399,7 +411,7 @@ impl Locked {
         let mark = if high == 0 {
             None
         } else {
-            self.extra()?.writes.get_or_insert_default();
+            self.make_extra()?.writes.get_or_insert_default();
             let last = ticket::new(callback, user)?;
             Some(Mark { high, low, callback, user, last, fall: None })
         };

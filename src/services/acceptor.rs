@@ -87,42 +87,40 @@ pub fn accept(
         return Err(Errno::INVAL);
     }
     let transfer = Transfer::none();
-    let kind = Kind::Take { taking: &Streams, each };
+    let kind = Kind::Take { taking: &STREAMS, each };
     let callback = callback.map_or(Callback::Record(OP_ACCEPT), Callback::Accept);
     acceptor.begin(caller, Dir::Read, kind, transfer, callback, user)
 }
 
 /// Connections become streams of the acceptor's context.
-struct Streams;
+static STREAMS: Taking = Taking { take: take_stream, retry_later };
 
-impl Taking for Streams {
-    fn take(&self, listener: &Locked, _: bool, taken: &mut Taken) -> Result<(), Outcome> {
-        // Before the connection is taken: none is lost for want of memory.
-        let reserved = Reserved::new().map_err(Outcome::Backoff)?;
-        let listener_fd = listener.fd().map_err(failed)?;
-        for _ in 0..FAILURES_PER_TURN {
-            match socket::accept(listener_fd, &mut taken.address) {
-                Ok(fd) => {
-                    // Connections are of their listener's protocol.
-                    let trusts = listener.trusts_short();
-                    let peer = reserved.publish(listener.sched, kind::STREAM, fd, trusts);
-                    taken.value = peer.inspect_err(|_| fd::close(fd)).map_err(failed)?.raw();
-                    return Ok(());
-                }
-                Err(Errno::AGAIN) => return Err(Outcome::WouldBlock),
-                Err(error) if is_of_one_connection(error) => {}
-                Err(error @ (Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)) => {
-                    return Err(Outcome::Backoff(error));
-                }
-                Err(error) => return Err(failed(error)),
+fn take_stream(listener: &Locked, _: bool, taken: &mut Taken) -> Result<(), Outcome> {
+    // Before the connection is taken: none is lost for want of memory.
+    let reserved = Reserved::new().map_err(Outcome::Backoff)?;
+    let listener_fd = listener.fd().map_err(failed)?;
+    for _ in 0..FAILURES_PER_TURN {
+        match socket::accept(listener_fd, &mut taken.address) {
+            Ok(fd) => {
+                // Connections are of their listener's protocol.
+                let trusts = listener.trusts_short();
+                let peer = reserved.publish(listener.sched, kind::STREAM, fd, trusts);
+                taken.value = peer.inspect_err(|_| fd::close(fd)).map_err(failed)?.raw();
+                return Ok(());
             }
+            Err(Errno::AGAIN) => return Err(Outcome::WouldBlock),
+            Err(error) if is_of_one_connection(error) => {}
+            Err(error @ (Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)) => {
+                return Err(Outcome::Backoff(error));
+            }
+            Err(error) => return Err(failed(error)),
         }
-        Err(Outcome::Yield)
     }
+    Err(Outcome::Yield)
+}
 
-    fn retry_later(&self, listener: &mut Locked) -> bool {
-        retry::after(listener, BACKOFF)
-    }
+fn retry_later(listener: &mut Locked) -> bool {
+    retry::after(listener, BACKOFF)
 }
 
 fn failed(error: Errno) -> Outcome {

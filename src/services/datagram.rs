@@ -175,27 +175,26 @@ pub fn begin(
 
 /// Receives or sends one message if that is possible now: its status and bytes.
 pub fn try_now(datagram: Token, dir: Dir, request: Request) -> Result<Option<(i32, usize)>, Errno> {
-    const NOTHING: usize = usize::MAX;
     let mut datagram = Descriptor::lock(datagram)?;
     let mut transfer = request.transfer()?;
-    transfer.done = NOTHING;
     let status = datagram.try_now(dir, perform_of(dir), &mut transfer)?;
-    match transfer.done {
-        NOTHING if status == 0 => Ok(None),
+    match transfer.is_message() {
+        true if status == 0 => Ok(None),
         // It has failed, and nothing was moved.
-        NOTHING => Err(Errno(-status)),
-        bytes => Ok(Some((status, bytes))),
+        true => Err(Errno(-status)),
+        false => Ok(Some((status, transfer.done()))),
     }
 }
 
 fn perform_receive(fd: RawFd, transfer: &mut Transfer, _: bool) -> Outcome {
     let (address, length) = transfer.more();
     // SAFETY: the user's buffers until the operation ends; the addresses are both NULL or neither.
-    let received =
-        unsafe { message::recv(fd, transfer.data, transfer.length, address.cast(), length.cast()) };
+    let received = unsafe {
+        message::recv(fd, transfer.data, transfer.length(), address.cast(), length.cast())
+    };
     match received {
         Ok(received) => {
-            transfer.done = received.bytes;
+            transfer.set_done(received.bytes);
             done(if received.cut { Errno::MSGSIZE.code() } else { 0 })
         }
         Err(Errno::AGAIN) => Outcome::WouldBlock,
@@ -208,10 +207,10 @@ fn perform_send(fd: RawFd, transfer: &mut Transfer, _: bool) -> Outcome {
     let address: *const sockaddr = address.cast();
     let used = used.addr() as socklen_t;
     // SAFETY: the user's buffers until the operation ends.
-    let sent = unsafe { message::send(fd, transfer.data, transfer.length, address, used) };
+    let sent = unsafe { message::send(fd, transfer.data, transfer.length(), address, used) };
     match sent {
         Ok(bytes) => {
-            transfer.done = bytes;
+            transfer.set_done(bytes);
             done(0)
         }
         // SAFETY: as above.
@@ -272,8 +271,7 @@ pub unsafe fn begin_batch(
     if segments && dir == Dir::Write && !kernel::can_segment(fd) {
         return Err(Errno::OPNOTSUPP);
     }
-    let mut transfer = Transfer::none();
-    (transfer.data, transfer.length, transfer.total) = (messages.cast(), count, count);
+    let transfer = Transfer::new(messages.cast(), count);
     let perform = if dir == Dir::Read { perform_receive_batch } else { perform_send_batch };
     datagram.begin(caller, dir, Kind::Once(perform), transfer, callback, user)
 }
@@ -300,15 +298,17 @@ unsafe fn check(message: &Message, dir: Dir) -> Result<(), Errno> {
 /// # Safety
 /// The transfer is one of a batch.
 unsafe fn next<'a>(transfer: &Transfer) -> &'a mut [Message] {
-    let count = (transfer.total - transfer.done).min(CHUNK);
-    // SAFETY: the user's array, `total` long, until the operation ends.
-    unsafe { slice::from_raw_parts_mut(transfer.data.cast::<Message>().add(transfer.done), count) }
+    let count = (transfer.length() - transfer.done()).min(CHUNK);
+    // SAFETY: the user's array, `length` long, until the operation ends.
+    unsafe {
+        slice::from_raw_parts_mut(transfer.data.cast::<Message>().add(transfer.done()), count)
+    }
 }
 
 /// What there is, as soon as there is something.
 fn perform_receive_batch(fd: RawFd, transfer: &mut Transfer, _: bool) -> Outcome {
-    let limit = transfer.total.min(MESSAGES_PER_TURN);
-    while transfer.done < limit {
+    let limit = transfer.length().min(MESSAGES_PER_TURN);
+    while transfer.done() < limit {
         // SAFETY: a batch; its messages describe the user's buffers.
         let (asked, received) = unsafe {
             let part = next(transfer);
@@ -316,12 +316,12 @@ fn perform_receive_batch(fd: RawFd, transfer: &mut Transfer, _: bool) -> Outcome
         };
         match received {
             Ok(count) => {
-                transfer.done += count;
+                transfer.add_done(count);
                 if count < asked {
                     break;
                 }
             }
-            Err(Errno::AGAIN) if transfer.done == 0 => return Outcome::WouldBlock,
+            Err(Errno::AGAIN) if transfer.done() == 0 => return Outcome::WouldBlock,
             Err(Errno::AGAIN) => break,
             Err(error) => return done(error.code()),
         }
@@ -331,16 +331,16 @@ fn perform_receive_batch(fd: RawFd, transfer: &mut Transfer, _: bool) -> Outcome
 
 /// All of it, or up to the first that fails.
 fn perform_send_batch(fd: RawFd, transfer: &mut Transfer, _: bool) -> Outcome {
-    let start = transfer.done;
-    while transfer.done < transfer.total {
-        if transfer.done - start >= MESSAGES_PER_TURN {
+    let start = transfer.done();
+    while transfer.done() < transfer.length() {
+        if transfer.done() - start >= MESSAGES_PER_TURN {
             return Outcome::Yield;
         }
         // SAFETY: a batch; its messages describe the user's buffers.
         let part = unsafe { next(transfer) };
         // SAFETY: as above.
         match unsafe { message::send_many(fd, part) } {
-            Ok(count) => transfer.done += count,
+            Ok(count) => transfer.add_done(count),
             Err(Errno::AGAIN) => {
                 let address = part.first().map_or(ptr::null_mut(), |first| first.address);
                 // SAFETY: the address of a message, as above.

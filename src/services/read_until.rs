@@ -1,8 +1,7 @@
 //! Reading up to a delimiter, into a buffer that keeps what comes after it.
 //!
-//! A transfer's fields are used as follows: `data` is the user's [`Until`], `done` the bytes in the buffer
-//! (when complete: those up to and with the delimiter), `total` its capacity, `length` the delimiter's
-//! length, `skip` how much was searched.
+//! A transfer's fields are used as follows: `data` is the user's [`Until`], `length` the buffer's capacity, `done` the
+//! bytes in it (when complete: those up to and with the delimiter), `skip` how much was searched.
 #![allow(unsafe_code, reason = "the user's buffer")]
 
 use super::stream::{BYTES_PER_TURN, CALLS_PER_TURN, EOF};
@@ -63,13 +62,8 @@ pub unsafe fn begin(
     {
         return Err(Errno::INVAL);
     }
-    let mut transfer = Transfer {
-        data: until.cast(),
-        length: delimiter_length,
-        done: filled,
-        total: capacity,
-        skip: 0,
-    };
+    let mut transfer = Transfer::new(until.cast(), capacity);
+    transfer.set_done(filled);
     if stream.is_busy(Dir::Read) {
         return Err(Errno::BUSY);
     }
@@ -91,19 +85,19 @@ enum Found {
 
 /// Looks for the delimiter in what was not searched yet, and notes how far that was.
 fn find(transfer: &mut Transfer) -> Found {
-    // SAFETY: the user's struct, which describes valid memory until the operation ends. The lengths are
-    // those that were checked when it began.
-    let at = unsafe {
+    // SAFETY: the user's struct, which describes valid memory until the operation ends.
+    let (at, wanted) = unsafe {
         let until = transfer.data.cast::<Until>();
         let (data, delimiter) = ((*until).data, (*until).delimiter);
-        let rest = transfer.done - transfer.skip;
-        search::find(data.byte_add(transfer.skip), rest, delimiter, transfer.length)
+        let wanted = (*until).delimiter_length;
+        let rest = transfer.done() - transfer.skip;
+        (search::find(data.byte_add(transfer.skip), rest, delimiter, wanted), wanted)
     };
     match at {
-        Some(at) => Found::At(transfer.skip + at + transfer.length),
+        Some(at) => Found::At(transfer.skip + at + wanted),
         None => {
             // The delimiter may have begun at the end of what is there.
-            let searched = (transfer.done + 1).saturating_sub(transfer.length);
+            let searched = (transfer.done() + 1).saturating_sub(wanted);
             transfer.skip = transfer.skip.max(searched);
             Found::No
         }
@@ -111,37 +105,37 @@ fn find(transfer: &mut Transfer) -> Found {
 }
 
 fn perform(fd: RawFd, transfer: &mut Transfer, trust: bool) -> Outcome {
-    let start = transfer.done;
+    let start = transfer.done();
     let mut calls = 0;
     let mut short = false;
     loop {
         if let Found::At(end) = find(transfer) {
-            transfer.done = end;
+            transfer.set_done(end);
             return Outcome::Done { status: 0, drained: short };
         }
-        if transfer.done == transfer.total {
+        if transfer.done() == transfer.length() {
             return Outcome::Done { status: -libc::EMSGSIZE, drained: short };
         }
         if short && trust {
             return Outcome::WouldBlock;
         }
-        if transfer.done - start >= BYTES_PER_TURN || calls >= CALLS_PER_TURN {
+        if transfer.done() - start >= BYTES_PER_TURN || calls >= CALLS_PER_TURN {
             return Outcome::Yield;
         }
         calls += 1;
-        let room = (transfer.total - transfer.done).min(BYTES_PER_TURN);
+        let room = (transfer.length() - transfer.done()).min(BYTES_PER_TURN);
         // SAFETY: as in `find`.
         let moved = unsafe {
             let data = (*transfer.data.cast::<Until>()).data.cast::<u8>();
-            recv(fd, data.add(transfer.done), room)
+            recv(fd, data.add(transfer.done()), room)
         };
         match moved {
             Ok(0) => return Outcome::Done { status: EOF, drained: false },
             Ok(count) => {
-                transfer.done += count;
+                transfer.add_done(count);
                 short = count < room;
                 // SAFETY: as in `find`.
-                unsafe { (*transfer.data.cast::<Until>()).filled = transfer.done };
+                unsafe { (*transfer.data.cast::<Until>()).filled = transfer.done() };
             }
             Err(Errno::AGAIN) => return Outcome::WouldBlock,
             Err(error) => return Outcome::Done { status: error.code(), drained: false },

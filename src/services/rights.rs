@@ -2,7 +2,7 @@
 #![allow(unsafe_code, reason = "moves bytes and fds between the kernel and the user's buffers")]
 
 use super::kind;
-use super::stream::{BYTES_PER_TURN, EOF, all, send};
+use super::stream::{BYTES_PER_TURN, EOF, all, has_all_bytes, send};
 use crate::sched::completion::{Callback, IoFn, OP_READ, OP_RECEIVE, OP_SEND, OP_WRITE};
 use crate::sched::descriptor::{Descriptor, Dir, Locked};
 use crate::sched::frame::Caller;
@@ -50,33 +50,38 @@ pub fn begin_send(
     let perform = if is_stream { perform_write } else { perform_send };
     let record = if is_stream { OP_WRITE } else { OP_SEND };
     let callback = callback.map_or(Callback::Record(record), Callback::Io);
-    // What counts the bytes needs `total`; `skip` is free until the first byte has gone, and the fds with it.
-    let more = (ptr::null_mut(), fds.cast_mut().cast());
-    let mut transfer = Transfer::message(data, count, more);
-    transfer.total = length;
+    // The fds go with the first byte.
+    let more = (fds.cast_mut().cast(), ptr::without_provenance_mut(count));
+    let transfer = Transfer::message(data, length, more);
     handle.begin(caller, Dir::Write, Kind::Once(perform), transfer, callback, user)
 }
 
 fn first(fd: RawFd, transfer: &Transfer, length: usize) -> Result<usize, Errno> {
-    let (_, fds) = transfer.more();
-    // SAFETY: the user's buffers, `total` bytes and `length` fds, until the operation ends.
-    unsafe { rights::send(fd, transfer.data, length, fds.cast(), transfer.length) }
+    let (fds, count) = transfer.more();
+    // SAFETY: the user's buffers, `length` bytes and `count` fds, until the operation ends.
+    unsafe { rights::send(fd, transfer.data, length, fds.cast(), count.addr()) }
 }
 
 fn perform_write(fd: RawFd, transfer: &mut Transfer, trust: bool) -> Outcome {
-    all(transfer, Dir::Write, trust, |transfer| {
-        if transfer.done > 0 {
-            return send(fd, transfer, BYTES_PER_TURN);
-        }
-        let asked = transfer.total.min(BYTES_PER_TURN);
-        (first(fd, transfer, asked), asked)
-    })
+    all(
+        transfer,
+        Dir::Write,
+        trust,
+        |transfer| {
+            if transfer.done() > 0 {
+                return send(fd, transfer, BYTES_PER_TURN);
+            }
+            let asked = transfer.length().min(BYTES_PER_TURN);
+            (first(fd, transfer, asked), asked)
+        },
+        has_all_bytes,
+    )
 }
 
 fn perform_send(fd: RawFd, transfer: &mut Transfer, _: bool) -> Outcome {
-    match first(fd, transfer, transfer.total) {
+    match first(fd, transfer, transfer.length()) {
         Ok(bytes) => {
-            transfer.done = bytes;
+            transfer.set_done(bytes);
             done(0)
         }
         Err(Errno::AGAIN) => Outcome::WouldBlock,
@@ -124,10 +129,10 @@ fn receive(fd: RawFd, transfer: &mut Transfer, empty: c_int) -> Outcome {
     let count: *mut usize = count.cast();
     // SAFETY: the user's buffers until the operation ends.
     let received =
-        unsafe { rights::recv(fd, transfer.data, transfer.length, fds.cast(), count.read()) };
+        unsafe { rights::recv(fd, transfer.data, transfer.length(), fds.cast(), count.read()) };
     let (stored, status) = match received {
         Ok(received) => {
-            transfer.done = received.bytes;
+            transfer.set_done(received.bytes);
             let cut = if received.cut { Some(Errno::MSGSIZE) } else { None };
             let status = match received.lost.or(cut) {
                 Some(error) => error.code(),

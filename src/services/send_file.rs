@@ -1,6 +1,6 @@
 //! Sending a part of a file without reading it into the program.
 //!
-//! A transfer's fields are used as follows: `data` is the file's fd as a number, `skip` the offset.
+//! A transfer's `data` is the file's fd as a number, its `skip` the offset.
 
 use super::stream::{BYTES_PER_TURN, CALLS_PER_TURN, EOF};
 use crate::sched::completion::{Callback, IoFn, OP_WRITE};
@@ -34,25 +34,26 @@ pub fn begin(
         return stream.begin_done(caller, Dir::Write, 0, callback, user);
     }
     let data = ptr::without_provenance_mut(data);
-    let transfer = Transfer { data, length: 0, done: 0, total: length, skip };
+    let mut transfer = Transfer::new(data, length);
+    transfer.skip = skip;
     stream.begin(caller, Dir::Write, Kind::Once(perform), transfer, callback, user)
 }
 
 fn perform(socket: RawFd, transfer: &mut Transfer, _: bool) -> Outcome {
     let Ok(file) = c_int::try_from(transfer.data.addr()) else { return Outcome::Yield };
-    let start = transfer.done;
+    let start = transfer.done();
     let mut calls = 0;
     loop {
         calls += 1;
-        let asked = (transfer.total - transfer.done).min(BYTES_PER_TURN);
-        let offset = i64::try_from(transfer.skip + transfer.done).unwrap_or(i64::MAX);
+        let asked = (transfer.length() - transfer.done()).min(BYTES_PER_TURN);
+        let offset = i64::try_from(transfer.skip + transfer.done()).unwrap_or(i64::MAX);
         let status = match send_file(socket, file, offset, asked) {
             Ok(0) => EOF,
             Ok(count) => {
-                transfer.done += count;
-                if transfer.done < transfer.total {
+                transfer.add_done(count);
+                if transfer.done() < transfer.length() {
                     // A short count proves nothing of the socket: it may be the file that ends.
-                    if transfer.done - start >= BYTES_PER_TURN || calls >= CALLS_PER_TURN {
+                    if transfer.done() - start >= BYTES_PER_TURN || calls >= CALLS_PER_TURN {
                         return Outcome::Yield;
                     }
                     continue;

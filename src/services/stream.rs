@@ -168,11 +168,16 @@ impl Request {
         if self.data.is_null() && self.length > 0 {
             return Err(Errno::INVAL);
         }
-        let total = if self.vectored { self.sum()? } else { self.length };
-        if isize::try_from(total).is_err() {
+        if isize::try_from(self.length).is_err() {
             return Err(Errno::INVAL);
         }
-        Ok(Transfer { data: self.data, length: self.length, done: 0, total, skip: 0 })
+        Ok(Transfer::new(self.data, self.length))
+    }
+
+    /// Bytes in all.
+    #[inline]
+    pub(super) fn total(&self) -> Result<usize, Errno> {
+        if self.vectored { self.sum() } else { Ok(self.length) }
     }
 
     fn sum(&self) -> Result<usize, Errno> {
@@ -184,6 +189,9 @@ impl Request {
                 return Err(Errno::INVAL);
             }
             total = total.checked_add(vector.iov_len).ok_or(Errno::INVAL)?;
+        }
+        if isize::try_from(total).is_err() {
+            return Err(Errno::INVAL);
         }
         Ok(total)
     }
@@ -217,7 +225,7 @@ pub fn begin(
     let transfer = request.transfer()?;
     let kind = if dir == Dir::Read { OP_READ } else { OP_WRITE };
     let callback = callback.map_or(Callback::Record(kind), Callback::Io);
-    if transfer.total == 0 {
+    if request.total()? == 0 {
         return stream.begin_done(caller, dir, 0, callback, user);
     }
     stream.begin(caller, dir, Kind::Once(request.perform(dir)), transfer, callback, user)
@@ -227,12 +235,12 @@ pub fn begin(
 pub fn try_now(stream: Token, dir: Dir, request: Request) -> Result<(i32, usize), Errno> {
     let mut stream = Descriptor::lock(stream)?;
     let mut transfer = request.transfer()?;
-    if transfer.total == 0 {
+    if request.total()? == 0 {
         stream.fd()?;
         return if stream.is_busy(dir) { Err(Errno::BUSY) } else { Ok((0, 0)) };
     }
     let status = stream.try_now(dir, request.perform(dir), &mut transfer)?;
-    Ok((status, transfer.done))
+    Ok((status, transfer.done()))
 }
 
 /// Begins to wait for readiness. The kernel is asked first, whatever edges said (H27).
@@ -299,8 +307,7 @@ fn step(
     match moved {
         Ok(0) if dir == Dir::Read => Err(Outcome::Done { status: EOF, drained: false }),
         Ok(count) => {
-            transfer.done += count;
-            transfer.skip += count;
+            transfer.add_done(count);
             Ok(count < asked)
         }
         Err(Errno::AGAIN) => Err(Outcome::WouldBlock),
@@ -329,18 +336,19 @@ pub(super) fn all(
     dir: Dir,
     trust: bool,
     call: impl Fn(&mut Transfer) -> (Result<usize, Errno>, usize),
+    is_whole: impl Fn(&mut Transfer) -> bool,
 ) -> Outcome {
-    let start = transfer.done;
+    let start = transfer.done();
     let mut calls = 0;
     loop {
         calls += 1;
         let (moved, asked) = call(transfer);
         match step(transfer, moved, asked, dir) {
-            Ok(short) if transfer.done == transfer.total => {
+            Ok(short) if is_whole(transfer) => {
                 return Outcome::Done { status: 0, drained: short };
             }
             Ok(true) if trust => return Outcome::WouldBlock,
-            Ok(_) if transfer.done - start >= BYTES_PER_TURN || calls >= CALLS_PER_TURN => {
+            Ok(_) if transfer.done() - start >= BYTES_PER_TURN || calls >= CALLS_PER_TURN => {
                 return Outcome::Yield;
             }
             Ok(_) => {}
@@ -350,9 +358,10 @@ pub(super) fn all(
 }
 
 fn receive(fd: RawFd, transfer: &mut Transfer, limit: usize) -> (Result<usize, Errno>, usize) {
-    let asked = (transfer.total - transfer.done).min(limit);
-    // SAFETY: the user's buffer, `total` bytes long, until the operation ends.
-    (unsafe { transfer::recv(fd, transfer.data.cast::<u8>().add(transfer.done), asked) }, asked)
+    let done = transfer.done();
+    let asked = (transfer.length() - done).min(limit);
+    // SAFETY: the user's buffer, `length` bytes long, until the operation ends.
+    (unsafe { transfer::recv(fd, transfer.data.cast::<u8>().add(done), asked) }, asked)
 }
 
 pub(super) fn send(
@@ -360,9 +369,29 @@ pub(super) fn send(
     transfer: &mut Transfer,
     limit: usize,
 ) -> (Result<usize, Errno>, usize) {
-    let asked = (transfer.total - transfer.done).min(limit);
+    let done = transfer.done();
+    let asked = (transfer.length() - done).min(limit);
     // SAFETY: as in `receive`.
-    (unsafe { transfer::send(fd, transfer.data.cast::<u8>().add(transfer.done), asked) }, asked)
+    (unsafe { transfer::send(fd, transfer.data.cast::<u8>().add(done), asked) }, asked)
+}
+
+/// One buffer is whole.
+pub(super) fn has_all_bytes(transfer: &mut Transfer) -> bool {
+    transfer.done() == transfer.length()
+}
+
+/// Leaves the `iovec`s behind that were moved; true when none is left.
+fn has_all_vectors(transfer: &mut Transfer) -> bool {
+    while transfer.length() > 0 {
+        // SAFETY: the user promised an array of this length until the operation ends.
+        let first = unsafe { (*transfer.data.cast::<iovec>()).iov_len };
+        if transfer.skip < first {
+            return false;
+        }
+        transfer.skip -= first;
+        transfer.shift::<iovec>();
+    }
+    true
 }
 
 /// Calls `call` with the part of the user's `iovec`s that is still to be moved, as far as it fits. Those
@@ -371,20 +400,13 @@ fn vectored(
     transfer: &mut Transfer,
     call: impl FnOnce(&[iovec]) -> Result<usize, Errno>,
 ) -> (Result<usize, Errno>, usize) {
+    has_all_vectors(transfer);
     let mut part = [iovec { iov_base: ptr::null_mut(), iov_len: 0 }; VECTORS];
     let mut used = 0;
     let mut asked = 0;
-    let mut at = 0;
-    while at < transfer.length {
-        // SAFETY: the user promised an array of this length until the operation ends.
-        let vector = unsafe { *transfer.data.cast::<iovec>().add(at) };
-        if used == 0 && transfer.skip >= vector.iov_len {
-            transfer.skip -= vector.iov_len;
-            transfer.length -= 1;
-            // SAFETY: one past the end at the most.
-            transfer.data = unsafe { transfer.data.cast::<iovec>().add(1) }.cast();
-            continue;
-        }
+    while used < transfer.length() {
+        // SAFETY: as in `has_all_vectors`.
+        let vector = unsafe { *transfer.data.cast::<iovec>().add(used) };
         let skip = if used == 0 { transfer.skip } else { 0 };
         let Some(slot) = part.get_mut(used) else { break };
         // SAFETY: within the buffer.
@@ -392,12 +414,15 @@ fn vectored(
         slot.iov_len = vector.iov_len - skip;
         asked += slot.iov_len;
         used += 1;
-        at += 1;
         if asked >= BYTES_PER_TURN {
             break;
         }
     }
-    (call(part.get(..used).unwrap_or_default()), asked)
+    let moved = call(part.get(..used).unwrap_or_default());
+    if let Ok(count) = moved {
+        transfer.skip += count;
+    }
+    (moved, asked)
 }
 
 fn receive_vectored(fd: RawFd, transfer: &mut Transfer) -> (Result<usize, Errno>, usize) {
@@ -415,7 +440,7 @@ fn perform_read_some(fd: RawFd, transfer: &mut Transfer, _: bool) -> Outcome {
 }
 
 fn perform_read(fd: RawFd, transfer: &mut Transfer, trust: bool) -> Outcome {
-    all(transfer, Dir::Read, trust, |t| receive(fd, t, BYTES_PER_TURN))
+    all(transfer, Dir::Read, trust, |t| receive(fd, t, BYTES_PER_TURN), has_all_bytes)
 }
 
 fn perform_readv_some(fd: RawFd, transfer: &mut Transfer, _: bool) -> Outcome {
@@ -423,7 +448,7 @@ fn perform_readv_some(fd: RawFd, transfer: &mut Transfer, _: bool) -> Outcome {
 }
 
 fn perform_readv(fd: RawFd, transfer: &mut Transfer, trust: bool) -> Outcome {
-    all(transfer, Dir::Read, trust, |t| receive_vectored(fd, t))
+    all(transfer, Dir::Read, trust, |t| receive_vectored(fd, t), has_all_vectors)
 }
 
 fn perform_write_some(fd: RawFd, transfer: &mut Transfer, _: bool) -> Outcome {
@@ -431,7 +456,7 @@ fn perform_write_some(fd: RawFd, transfer: &mut Transfer, _: bool) -> Outcome {
 }
 
 fn perform_write(fd: RawFd, transfer: &mut Transfer, trust: bool) -> Outcome {
-    all(transfer, Dir::Write, trust, |t| send(fd, t, BYTES_PER_TURN))
+    all(transfer, Dir::Write, trust, |t| send(fd, t, BYTES_PER_TURN), has_all_bytes)
 }
 
 fn perform_writev_some(fd: RawFd, transfer: &mut Transfer, _: bool) -> Outcome {
@@ -439,5 +464,5 @@ fn perform_writev_some(fd: RawFd, transfer: &mut Transfer, _: bool) -> Outcome {
 }
 
 fn perform_writev(fd: RawFd, transfer: &mut Transfer, trust: bool) -> Outcome {
-    all(transfer, Dir::Write, trust, |t| send_vectored(fd, t))
+    all(transfer, Dir::Write, trust, |t| send_vectored(fd, t), has_all_vectors)
 }

@@ -51,7 +51,7 @@ pub fn send_copy(
             return Err(Errno(-status));
         }
     }
-    let left = length - transfer.done.min(length);
+    let left = length - transfer.done().min(length);
     if left > 0 {
         let mut copy = Vec::new();
         let kept = copy.try_reserve_exact(left).map_err(|_| Errno::NOMEM).and_then(|()| {
@@ -62,7 +62,7 @@ pub fn send_copy(
             stream.push_copy(caller, copy, serve)
         });
         if let Err(error) = kept {
-            return Err(if transfer.done > 0 { stream.lose(error) } else { error });
+            return Err(if transfer.done() > 0 { stream.lose(error) } else { error });
         }
     }
     Ok(stream.queued_bytes())
