@@ -215,6 +215,8 @@ pub unsafe extern "C" fn weir_stream_connect(
     }))
 }
 
+/// Inlined, with what the caller knows of the request, where most programs spend their time.
+#[inline(always)]
 fn transfer(
     stream: *mut weir_stream,
     dir: Dir,
@@ -223,10 +225,23 @@ fn transfer(
     user: *mut c_void,
 ) -> c_int {
     let caller = Caller::current();
-    code(
-        self::stream(stream)
-            .and_then(|token| service::begin(&caller, token, dir, request, callback, user)),
-    )
+    match self::stream(stream) {
+        Ok(token) => code(service::begin(&caller, token, dir, request, callback, user)),
+        Err(error) => error.code(),
+    }
+}
+
+fn transfer_vectors(
+    stream: *mut weir_stream,
+    dir: Dir,
+    buffers: *const iovec,
+    count: usize,
+    exact: bool,
+    callback: weir_io_callback,
+    user: *mut c_void,
+) -> c_int {
+    let data = buffers.cast_mut().cast();
+    transfer(stream, dir, Request { data, length: count, vectored: true, exact }, callback, user)
 }
 
 /// Reads what there is, up to `length` bytes, as soon as there is any. Completes with 0 and the number of
@@ -287,9 +302,7 @@ pub unsafe extern "C" fn weir_stream_readv_some(
     callback: weir_io_callback,
     user: *mut c_void,
 ) -> c_int {
-    let request =
-        Request { data: buffers.cast_mut().cast(), length: count, vectored: true, exact: false };
-    transfer(stream, Dir::Read, request, callback, user)
+    transfer_vectors(stream, Dir::Read, buffers, count, false, callback, user)
 }
 
 /// As weir_stream_read(), into `count` buffers, all of them filled.
@@ -305,9 +318,7 @@ pub unsafe extern "C" fn weir_stream_readv(
     callback: weir_io_callback,
     user: *mut c_void,
 ) -> c_int {
-    let request =
-        Request { data: buffers.cast_mut().cast(), length: count, vectored: true, exact: true };
-    transfer(stream, Dir::Read, request, callback, user)
+    transfer_vectors(stream, Dir::Read, buffers, count, true, callback, user)
 }
 
 /// Writes what the socket takes now, up to `length` bytes and at least one. Completes with 0 and the number
@@ -362,9 +373,7 @@ pub unsafe extern "C" fn weir_stream_writev_some(
     callback: weir_io_callback,
     user: *mut c_void,
 ) -> c_int {
-    let request =
-        Request { data: buffers.cast_mut().cast(), length: count, vectored: true, exact: false };
-    transfer(stream, Dir::Write, request, callback, user)
+    transfer_vectors(stream, Dir::Write, buffers, count, false, callback, user)
 }
 
 /// As weir_stream_write(), from `count` buffers, all of them.
@@ -380,9 +389,7 @@ pub unsafe extern "C" fn weir_stream_writev(
     callback: weir_io_callback,
     user: *mut c_void,
 ) -> c_int {
-    let request =
-        Request { data: buffers.cast_mut().cast(), length: count, vectored: true, exact: true };
-    transfer(stream, Dir::Write, request, callback, user)
+    transfer_vectors(stream, Dir::Write, buffers, count, true, callback, user)
 }
 
 /// # Safety

@@ -196,6 +196,13 @@ pub fn deliver_status(frame: &Frame, callback: StatusFn, status: c_int, user: *m
     call(frame, user, || unsafe { callback(status, user) });
 }
 
+/// Calls a function with a status and a byte count.
+#[inline]
+pub fn deliver_io(frame: &Frame, callback: IoFn, status: c_int, bytes: usize, user: *mut c_void) {
+    // SAFETY: as in `deliver_status`.
+    call(frame, user, || unsafe { callback(status, bytes, user) });
+}
+
 /// Calls a function of whichever kind, or writes the record. False when it was a record that nobody takes.
 #[inline]
 pub fn deliver(frame: &Frame, callback: Callback, what: Delivery, user: *mut c_void) -> bool {

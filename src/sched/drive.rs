@@ -26,6 +26,16 @@ pub(super) enum Driven {
     Yielded,
 }
 
+/// What is known when an operation is driven.
+pub(super) enum Tried {
+    /// Nothing.
+    Not,
+    /// The descriptor was popped for it, and this is its word.
+    Due(Seen),
+    /// A system call has answered; the word was seen before it.
+    Answered(Seen, Outcome),
+}
+
 impl Dir {
     /// What delivers an operation of this direction.
     #[inline]
@@ -56,7 +66,6 @@ impl Locked {
 
     /// Begins an operation: tries it at once unless the direction is known to be drained, else parks it.
     /// On error nothing has begun.
-    #[inline]
     pub fn begin(
         &mut self,
         caller: &Caller,
@@ -68,7 +77,58 @@ impl Locked {
     ) -> Result<(), Errno> {
         let slot = self.idle_slot(caller, dir)?;
         slot.begin(kind, transfer, callback, user, dir.run());
-        match self.drive(dir, slot, None) {
+        self.start(caller, dir, slot, Tried::Not)
+    }
+
+    /// The same for an operation of the most common kind. What happens most, that it is complete at once or parks on
+    /// an fd that is registered, is decided here.
+    #[inline(always)]
+    pub fn begin_once(
+        &mut self,
+        caller: &Caller,
+        dir: Dir,
+        perform: Perform,
+        transfer: Transfer,
+        callback: Callback,
+        user: *mut c_void,
+    ) -> Result<(), Errno> {
+        let slot = self.idle_slot(caller, dir)?;
+        slot.begin_once(perform, transfer, callback, user);
+        if dir == Dir::Read && self.is_connecting() || self.descriptor.flags.has(MEASURES) {
+            return self.start(caller, dir, slot, Tried::Not);
+        }
+        let seen = self.descriptor.word.see();
+        let mut tried = Tried::Not;
+        if seen.is_ready(dir) {
+            let trust = self.trusts(seen);
+            // SAFETY: it is parked, and has a transfer.
+            let outcome = perform(self.descriptor.fd.get(), unsafe { slot.transfer() }, trust);
+            if let Outcome::Done { status, drained } = outcome {
+                self.descriptor.word.settle(dir, seen, drained && trust);
+                slot.complete(status, dir.run());
+                self.sched.complete(caller, &self.descriptor.member, slot.op());
+                return Ok(());
+            }
+            tried = Tried::Answered(seen, outcome);
+        }
+        let would_block = matches!(tried, Tried::Not | Tried::Answered(_, Outcome::WouldBlock));
+        if would_block && self.hears(dir) && self.descriptor.word.drained(dir, seen, true) {
+            self.parked(caller, dir, Driven::Parked);
+            return Ok(());
+        }
+        self.start(caller, dir, slot, tried)
+    }
+
+    /// Drives a new operation for the first time.
+    #[inline(never)]
+    fn start(
+        &mut self,
+        caller: &Caller,
+        dir: Dir,
+        slot: Slot<'static>,
+        tried: Tried,
+    ) -> Result<(), Errno> {
+        match self.drive(dir, slot, tried) {
             Ok(Driven::Done) => {}
             Ok(driven) => {
                 self.parked(caller, dir, driven);
@@ -133,13 +193,12 @@ impl Locked {
         self.trusts_short() && !seen.is_hung()
     }
 
-    /// Tries an operation until it is complete, would block with nothing new, or has had its share. `due` is the
-    /// word of a descriptor that was popped for this operation among others.
+    /// Tries an operation until it is complete, would block with nothing new, or has had its share.
     pub(super) fn drive(
         &mut self,
         dir: Dir,
         slot: Slot<'static>,
-        due: Option<Seen>,
+        tried: Tried,
     ) -> Result<Driven, Errno> {
         let descriptor = self.descriptor;
         let word = &descriptor.word;
@@ -152,9 +211,10 @@ impl Locked {
         if slot.tags.kind() == Tag::Held {
             return Ok(Driven::Parked);
         }
-        let (mut seen, mut is_due) = match due {
-            Some(seen) => (seen, true),
-            None => (word.see(), false),
+        let (mut seen, mut is_due, mut answer) = match tried {
+            Tried::Not => (word.see(), false, None),
+            Tried::Due(seen) => (seen, true, None),
+            Tried::Answered(seen, outcome) => (seen, true, Some(outcome)),
         };
         loop {
             if !is_due && !seen.is_ready(dir) {
@@ -171,26 +231,13 @@ impl Locked {
                 return Ok(Driven::Yielded);
             }
             let trust = self.trusts(seen);
-            if descriptor.flags.has(MEASURES) {
-                self.count(dir);
-            }
-            let outcome = match slot.kind() {
-                Kind::Once(perform) | Kind::Connect { perform, .. } => {
-                    // SAFETY: it is parked, of a kind that has a transfer.
-                    perform(descriptor.fd.get(), unsafe { slot.transfer() }, trust)
-                }
-                Kind::Queue(serve) => self.serve_queue(serve, trust),
-                Kind::Held | Kind::Take { .. } => return Ok(Driven::Parked),
+            let outcome = match answer.take() {
+                Some(outcome) => outcome,
+                None => self.perform(dir, slot, trust),
             };
             match outcome {
                 Outcome::Done { status, drained } => {
-                    if drained && trust {
-                        if seen.is_ready(dir) {
-                            word.drained(dir, seen, false);
-                        }
-                    } else if !seen.is_ready(dir) {
-                        word.assume(dir);
-                    }
+                    word.settle(dir, seen, drained && trust);
                     if seen.is_wanted(dir) {
                         word.unwant(dir);
                     }
@@ -218,8 +265,23 @@ impl Locked {
         }
     }
 
+    /// One system call, or what counts as one.
+    fn perform(&mut self, dir: Dir, slot: Slot<'static>, trust: bool) -> Outcome {
+        if self.descriptor.flags.has(MEASURES) {
+            self.count(dir);
+        }
+        match slot.kind() {
+            Kind::Once(perform) | Kind::Connect { perform, .. } => {
+                // SAFETY: it is parked, of a kind that has a transfer.
+                perform(self.descriptor.fd.get(), unsafe { slot.transfer() }, trust)
+            }
+            Kind::Queue(serve) => self.serve_queue(serve, trust),
+            Kind::Held | Kind::Take { .. } => Outcome::WouldBlock,
+        }
+    }
+
     #[cold]
-    fn count(&self, dir: Dir) {
+    pub(super) fn count(&self, dir: Dir) {
         let stats = &self.sched.reactor().stats;
         stats::add(if dir == Dir::Read { &stats.reads } else { &stats.writes }, 1);
     }

@@ -8,7 +8,7 @@
 
 use super::completion::{AcceptFn, BufferFn, Callback, IoFn, ResultFn, StatusFn, ValueFn};
 use super::op::{Op, RunFn};
-use super::slot::{Kind, Perform, Taking, Transfer};
+use super::slot::{Kind, MESSAGE, Perform, Taking, Transfer};
 use super::write_queue::Serve;
 use libc::c_void;
 use std::cell::{Cell, UnsafeCell};
@@ -206,7 +206,45 @@ impl<'a> Slot<'a> {
         }
     }
 
+    /// The same for an operation of the most common kind.
+    #[inline(always)]
+    pub(super) fn begin_once(
+        self,
+        perform: Perform,
+        transfer: Transfer,
+        callback: Callback,
+        user: *mut c_void,
+    ) {
+        // SAFETY: as in `begin`.
+        unsafe { self.operation.what.get().write(What { transfer }) };
+        self.operation.method.set(Method { perform });
+        self.tags.kind.set(Tag::Once);
+        self.set_callback(callback);
+        self.operation.user.set(user);
+        self.set_phase(Phase::Parked);
+    }
+
+    /// The function of an operation that tells a number of bytes, as most do.
     #[inline]
+    pub(super) fn io(self) -> Option<IoFn> {
+        if self.tags.told.get() != IO {
+            return None;
+        }
+        // SAFETY: written together with the tag.
+        Some(unsafe { self.operation.function.get().io })
+    }
+
+    /// How to try one of the most common kind.
+    #[inline]
+    pub(super) fn once(self) -> Option<Perform> {
+        if self.tags.kind() != Tag::Once {
+            return None;
+        }
+        // SAFETY: written together with the tag.
+        Some(unsafe { self.operation.method.get().perform })
+    }
+
+    #[inline(always)]
     fn set_callback(self, callback: Callback) {
         let (told, function) = match callback {
             Callback::Record(kind) => (kind as u8, Function { none: () }),
@@ -282,13 +320,12 @@ impl<'a> Slot<'a> {
     /// Bytes moved: so far, or in all.
     #[inline]
     pub(super) fn done(self) -> usize {
-        // SAFETY: as in `transfer`; when the operation is complete the count alone is read, which nothing overlaps.
+        // SAFETY: plain words, whichever is there. Of an op it is the function that lies where a message says that
+        // nothing has moved, by a bit that no address has; nobody changes that while it is queued.
         unsafe {
             let what = self.operation.what.get();
-            match self.phase() {
-                Phase::Parked if !self.takes() => (*what).transfer.done(),
-                _ => (*what).transfer.done,
-            }
+            let is_message = (*what).transfer.length & MESSAGE != 0;
+            if is_message { 0 } else { (*what).transfer.done }
         }
     }
 
@@ -296,9 +333,9 @@ impl<'a> Slot<'a> {
     #[inline]
     pub(super) fn complete(self, status: i32, run: RunFn) {
         let done = self.done();
-        // SAFETY: the operation was parked, so the transfer is there and nobody else uses it.
-        unsafe { (*self.operation.what.get()).transfer.set_done(done) };
         self.set_result(status, run);
+        // SAFETY: under the lock; the count lies behind what is written there.
+        unsafe { (*self.operation.what.get()).transfer.done = done };
         self.set_phase(Phase::Done);
     }
 

@@ -162,6 +162,24 @@ impl Readiness {
         self.change(|word| seen.has_edges_of(word).then(|| next(word))).is_some()
     }
 
+    /// An operation is complete. The system call that began after `seen` has found that there is nothing left, or else
+    /// there may be more.
+    #[inline]
+    pub(super) fn settle(&self, dir: Dir, seen: Seen, is_drained: bool) {
+        if is_drained == seen.is_ready(dir) {
+            self.resettle(dir, seen);
+        }
+    }
+
+    #[inline(never)]
+    fn resettle(&self, dir: Dir, seen: Seen) {
+        if seen.is_ready(dir) {
+            self.drained(dir, seen, false);
+        } else {
+            self.assume(dir);
+        }
+    }
+
     /// An operation of a drained direction waits for an edge; false when one has come since `seen`.
     #[inline]
     pub(super) fn want(&self, dir: Dir, seen: Seen) -> bool {

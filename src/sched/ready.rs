@@ -2,9 +2,9 @@
 //! completion at once, takes connections and pooled reads.
 #![allow(unsafe_code, reason = "from an embedded op to its descriptor")]
 
-use super::completion::{Callback, Delivery, LOG_WARNING, deliver, hold_back};
+use super::completion::{Callback, Delivery, LOG_WARNING, deliver, deliver_io, hold_back};
 use super::descriptor::{CLOSED, Descriptor, Dir, Locked};
-use super::drive::Driven;
+use super::drive::{Driven, Tried};
 use super::frame::{Caller, Frame};
 use super::op::Op;
 use super::operation::Phase;
@@ -34,12 +34,18 @@ pub(super) unsafe fn run_ready(op: NonNull<Op>, frame: &Frame) {
         return;
     }
     let mut first = None;
+    let mut read = Tried::Due(seen);
     // A connect before the reads that wait for it.
     if due.has(Dir::Write) {
-        first = run_one(&mut locked, Dir::Write, seen, first, frame);
+        first = run_one(&mut locked, Dir::Write, Tried::Due(seen), first, frame);
+    } else if due.has(Dir::Read) {
+        (locked, read) = match read_now(locked, seen, frame) {
+            Some(rest) => rest,
+            None => return,
+        };
     }
     if due.has(Dir::Read) {
-        first = run_one(&mut locked, Dir::Read, seen, first, frame);
+        first = run_one(&mut locked, Dir::Read, read, first, frame);
     }
     let Some(dir) = first else { return };
     let takes = dir == Dir::Read && descriptor.read_slot().is_parked_take();
@@ -56,12 +62,42 @@ pub(super) unsafe fn run_ready(op: NonNull<Op>, frame: &Frame) {
     }
 }
 
+/// What is most common: a read is due, is complete with one system call, and has a function to be told. Anything
+/// else is left to the general way, with the call's answer if there was one.
+#[inline(always)]
+fn read_now(locked: Locked, seen: Seen, frame: &Frame) -> Option<(Locked, Tried)> {
+    let descriptor = locked.descriptor;
+    let slot = descriptor.read_slot();
+    let (Some(io), Some(perform)) = (slot.io(), slot.once()) else {
+        return Some((locked, Tried::Due(seen)));
+    };
+    let is_common = slot.phase() == Phase::Parked
+        && !frame.measures
+        && !locked.is_connecting()
+        && descriptor.member.strand().is_none();
+    if !is_common {
+        return Some((locked, Tried::Due(seen)));
+    }
+    let trust = locked.trusts(seen);
+    // SAFETY: it is parked, and has a transfer.
+    let outcome = perform(descriptor.fd.get(), unsafe { slot.transfer() }, trust);
+    let Outcome::Done { status, drained } = outcome else {
+        return Some((locked, Tried::Answered(seen, outcome)));
+    };
+    descriptor.word.settle(Dir::Read, seen, drained && trust);
+    let (bytes, user) = (slot.done(), slot.user());
+    slot.set_phase(Phase::Idle);
+    drop(locked);
+    Scheduler::work_finished(frame);
+    deliver_io(frame, io, status, bytes, user);
+    None
+}
+
 /// Drives one direction; which is to be delivered first, where `first` is what was so far.
-#[inline]
 fn run_one(
     locked: &mut Locked,
     dir: Dir,
-    seen: Seen,
+    tried: Tried,
     first: Option<Dir>,
     frame: &Frame,
 ) -> Option<Dir> {
@@ -73,7 +109,7 @@ fn run_one(
             return first;
         }
     };
-    let driven = locked.drive(dir, slot, Some(seen));
+    let driven = locked.drive(dir, slot, tried);
     let caller = Caller::of(frame);
     locked.submit_written(&caller);
     match driven {
@@ -105,15 +141,15 @@ fn run_one(
 
 /// Delivers the completed operation of a direction. The slot is idle, and the handle recycled if it was
 /// closed, before the callback runs.
-#[inline]
+#[inline(always)]
 fn deliver_done(locked: Locked, dir: Dir, frame: &Frame) {
     let Locked { descriptor, guard, .. } = locked;
     let Some(slot) = descriptor.slot(dir) else { return };
-    let (callback, user) = (slot.callback(), slot.user());
-    if hold_back(frame, callback, slot.op()) {
+    let (io, callback, user) = (slot.io(), slot.callback(), slot.user());
+    if io.is_none() && hold_back(frame, callback, slot.op()) {
         return;
     }
-    let what = Delivery { status: slot.status(), value: slot.done() as u64, ..Delivery::default() };
+    let (status, done) = (slot.status(), slot.done());
     slot.set_phase(Phase::Idle);
     if dir == Dir::Write {
         descriptor.give_back(&Caller::of(frame));
@@ -122,6 +158,15 @@ fn deliver_done(locked: Locked, dir: Dir, frame: &Frame) {
     descriptor.recycle_if_done();
     drop(guard);
     Scheduler::work_finished(frame);
+    match io {
+        Some(io) => deliver_io(frame, io, status, done, user),
+        None => deliver_other(frame, callback, status, done, user),
+    }
+}
+
+#[inline(never)]
+fn deliver_other(frame: &Frame, callback: Callback, status: i32, done: usize, user: *mut c_void) {
+    let what = Delivery { status, value: done as u64, ..Delivery::default() };
     deliver(frame, callback, what, user);
 }
 
@@ -270,6 +315,7 @@ fn deliver_taken(
     Some(locked)
 }
 
+#[inline(always)]
 fn run_done(descriptor: &'static Descriptor, dir: Dir, frame: &Frame) {
     let Some(locked) = descriptor.lock_popped() else { return };
     let Some(slot) = descriptor.slot(dir) else { return };

@@ -9,6 +9,15 @@ use crate::sys::errno::Errno;
 use crate::sys::fd;
 use std::os::fd::RawFd;
 
+/// What a direction needs.
+#[inline]
+const fn hearing(dir: Dir) -> u8 {
+    match dir {
+        Dir::Read => HEARS_READ,
+        Dir::Write => HEARS_READ | HEARS_WRITE,
+    }
+}
+
 impl Descriptor {
     /// Gives it an fd, or none (-1). What may be ready is not known yet.
     pub(super) fn attach(&self, fd: RawFd, trusts_short: bool) {
@@ -83,11 +92,13 @@ impl Locked {
     /// edge. EPOLLOUT is left out until a write first parks: most sockets never need it.
     #[inline]
     pub(super) fn register(&mut self, dir: Dir) -> Result<(), Errno> {
-        let hears = match dir {
-            Dir::Read => HEARS_READ,
-            Dir::Write => HEARS_READ | HEARS_WRITE,
-        };
-        if self.descriptor.flags.has(hears) { Ok(()) } else { self.widen(hears) }
+        if self.hears(dir) { Ok(()) } else { self.widen(hearing(dir)) }
+    }
+
+    /// True when an edge in this direction would be told.
+    #[inline]
+    pub(super) fn hears(&self, dir: Dir) -> bool {
+        self.descriptor.flags.has(hearing(dir))
     }
 
     #[cold]

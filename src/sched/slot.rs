@@ -34,7 +34,7 @@ pub struct Transfer {
     /// The user's buffer, or array of `iovec`s.
     pub data: *mut c_void,
     /// Its length in bytes, or the number of `iovec`s. Lengths end at SSIZE_MAX: the top bit is [`MESSAGE`].
-    length: usize,
+    pub(super) length: usize,
     /// Bytes moved already of the first `iovec` that is left.
     pub skip: usize,
     /// Bytes moved so far. Last, since it outlives the others.
@@ -42,7 +42,7 @@ pub struct Transfer {
 }
 
 /// Nothing has moved, and `done` is the second pointer of a message.
-const MESSAGE: usize = 1 << (usize::BITS - 1);
+pub(super) const MESSAGE: usize = 1 << (usize::BITS - 1);
 
 impl Transfer {
     /// Of an operation that moves no bytes.

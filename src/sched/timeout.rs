@@ -7,7 +7,7 @@
 
 use super::call::{free_call, new_call, user_of};
 use super::descriptor::{Descriptor, Dir, Locked};
-use super::drive::Driven;
+use super::drive::{Driven, Tried};
 use super::frame::{Caller, Frame};
 use super::op::Op;
 use super::operation::{Phase, Slot};
@@ -199,7 +199,7 @@ impl Locked {
             return;
         }
         self.assume_ready(dir);
-        let driven = self.drive(dir, slot, None);
+        let driven = self.drive(dir, slot, Tried::Not);
         self.submit_written(caller);
         match driven {
             Ok(Driven::Done) => self.submit_done(caller, dir),

@@ -7,7 +7,7 @@
 
 use super::completion::Callback;
 use super::descriptor::{Dir, Locked};
-use super::drive::Driven;
+use super::drive::{Driven, Tried};
 use super::extra::Extra;
 use super::frame::Caller;
 use super::op::{Op, OpQueue};
@@ -319,7 +319,7 @@ impl Locked {
         transfer.set_done(done);
         let nobody = (Callback::Record(0), ptr::null_mut());
         slot.begin(Kind::Queue(serve), transfer, nobody.0, nobody.1, Dir::Write.run());
-        match self.drive(Dir::Write, slot, None) {
+        match self.drive(Dir::Write, slot, Tried::Not) {
             Ok(Driven::Done) => {}
             Ok(Driven::Parked) => self.watch_time(Dir::Write),
             Ok(Driven::Yielded) => {

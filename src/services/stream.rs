@@ -164,6 +164,7 @@ pub struct Request {
 }
 
 impl Request {
+    #[inline(always)]
     pub(super) fn transfer(&self) -> Result<Transfer, Errno> {
         if self.data.is_null() && self.length > 0 {
             return Err(Errno::INVAL);
@@ -175,7 +176,7 @@ impl Request {
     }
 
     /// Bytes in all.
-    #[inline]
+    #[inline(always)]
     pub(super) fn total(&self) -> Result<usize, Errno> {
         if self.vectored { self.sum() } else { Ok(self.length) }
     }
@@ -196,6 +197,7 @@ impl Request {
         Ok(total)
     }
 
+    #[inline(always)]
     pub(super) fn perform(&self, dir: Dir) -> Perform {
         match (dir, self.vectored, self.exact) {
             (Dir::Read, false, false) => perform_read_some,
@@ -211,7 +213,7 @@ impl Request {
 }
 
 /// Begins a read or a write.
-#[inline]
+#[inline(always)]
 pub fn begin(
     caller: &Caller,
     stream: Token,
@@ -228,7 +230,7 @@ pub fn begin(
     if request.total()? == 0 {
         return stream.begin_done(caller, dir, 0, callback, user);
     }
-    stream.begin(caller, dir, Kind::Once(request.perform(dir)), transfer, callback, user)
+    stream.begin_once(caller, dir, request.perform(dir), transfer, callback, user)
 }
 
 /// Moves what can be moved now; the number of bytes.
@@ -298,6 +300,7 @@ fn wait_for(fd: RawFd, events: i16) -> Outcome {
 }
 
 /// What one system call came to: `asked` bytes were asked for.
+#[inline(always)]
 fn step(
     transfer: &mut Transfer,
     moved: Result<usize, Errno>,
@@ -316,21 +319,25 @@ fn step(
 }
 
 /// One system call is the whole operation.
-#[inline]
+#[inline(always)]
 fn some(
     transfer: &mut Transfer,
     dir: Dir,
-    call: impl Fn(&mut Transfer) -> (Result<usize, Errno>, usize),
+    call: impl FnOnce(&mut Transfer) -> (Result<usize, Errno>, usize),
 ) -> Outcome {
-    let (moved, asked) = call(transfer);
-    match step(transfer, moved, asked, dir) {
-        Ok(short) => Outcome::Done { status: 0, drained: short },
-        Err(outcome) => outcome,
+    match call(transfer) {
+        (Ok(count), asked) if count > 0 || dir == Dir::Write => {
+            transfer.set_done(count);
+            Outcome::Done { status: 0, drained: count < asked }
+        }
+        (Ok(_), _) => Outcome::Done { status: EOF, drained: false },
+        (Err(Errno::AGAIN), _) => Outcome::WouldBlock,
+        (Err(error), _) => Outcome::Done { status: error.code(), drained: false },
     }
 }
 
 /// As many system calls as it takes, within the share of one turn.
-#[inline]
+#[inline(always)]
 pub(super) fn all(
     transfer: &mut Transfer,
     dir: Dir,
@@ -357,6 +364,7 @@ pub(super) fn all(
     }
 }
 
+#[inline(always)]
 fn receive(fd: RawFd, transfer: &mut Transfer, limit: usize) -> (Result<usize, Errno>, usize) {
     let done = transfer.done();
     let asked = (transfer.length() - done).min(limit);
@@ -364,6 +372,7 @@ fn receive(fd: RawFd, transfer: &mut Transfer, limit: usize) -> (Result<usize, E
     (unsafe { transfer::recv(fd, transfer.data.cast::<u8>().add(done), asked) }, asked)
 }
 
+#[inline(always)]
 pub(super) fn send(
     fd: RawFd,
     transfer: &mut Transfer,
@@ -436,7 +445,10 @@ fn send_vectored(fd: RawFd, transfer: &mut Transfer) -> (Result<usize, Errno>, u
 }
 
 fn perform_read_some(fd: RawFd, transfer: &mut Transfer, _: bool) -> Outcome {
-    some(transfer, Dir::Read, |t| receive(fd, t, usize::MAX))
+    // SAFETY: the user's buffer, `length` bytes long, until the operation ends.
+    some(transfer, Dir::Read, |t| unsafe {
+        (transfer::recv(fd, t.data.cast(), t.length()), t.length())
+    })
 }
 
 fn perform_read(fd: RawFd, transfer: &mut Transfer, trust: bool) -> Outcome {
@@ -452,7 +464,10 @@ fn perform_readv(fd: RawFd, transfer: &mut Transfer, trust: bool) -> Outcome {
 }
 
 fn perform_write_some(fd: RawFd, transfer: &mut Transfer, _: bool) -> Outcome {
-    some(transfer, Dir::Write, |t| send(fd, t, usize::MAX))
+    // SAFETY: as above.
+    some(transfer, Dir::Write, |t| unsafe {
+        (transfer::send(fd, t.data.cast(), t.length()), t.length())
+    })
 }
 
 fn perform_write(fd: RawFd, transfer: &mut Transfer, trust: bool) -> Outcome {

@@ -1,8 +1,8 @@
 //! The kernel's error numbers.
+#![allow(unsafe_code, reason = "reads errno")]
 
 use super::thread::Uncancelled;
 use libc::c_int;
-use std::io;
 
 /// An error number, positive as in `errno.h`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -55,7 +55,8 @@ impl Errno {
     /// What the last failed call of this thread left in `errno`.
     #[inline]
     pub fn last() -> Errno {
-        Errno(io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO))
+        // SAFETY: the calling thread's own word.
+        Errno(unsafe { *libc::__errno_location() })
     }
 
     /// The number as the C API gives it: negative.
@@ -87,13 +88,22 @@ pub(super) fn retry(mut call: impl FnMut() -> c_int) -> Result<c_int, Errno> {
 #[inline]
 pub(super) fn retry_bytes(mut call: impl FnMut() -> isize) -> Result<usize, Errno> {
     let _kept = Uncancelled::begin();
+    match usize::try_from(call()) {
+        Ok(bytes) => Ok(bytes),
+        Err(_) => retry_failed(call),
+    }
+}
+
+/// The call has failed once.
+#[inline]
+fn retry_failed(mut call: impl FnMut() -> isize) -> Result<usize, Errno> {
     loop {
-        if let Ok(bytes) = usize::try_from(call()) {
-            return Ok(bytes);
-        }
         match Errno::last() {
             Errno::INTR => {}
             error => return Err(error),
+        }
+        if let Ok(bytes) = usize::try_from(call()) {
+            return Ok(bytes);
         }
     }
 }

@@ -46,7 +46,7 @@ unsafe extern "C" {
 /// Until it is dropped the calling thread is not cancelled: pthread_cancel(3) is kept for later. A thread that ended
 /// in the middle of a system call would leave locks held, and the reactor's role taken, for ever.
 ///
-/// Where it is in force already a second one costs two calls and no atomic.
+/// Where it is in force already a second one costs one call and no atomic.
 pub struct Uncancelled {
     before: c_int,
 }
@@ -65,7 +65,9 @@ impl Uncancelled {
 impl Drop for Uncancelled {
     #[inline]
     fn drop(&mut self) {
-        // SAFETY: as above; NULL is allowed.
-        unsafe { pthread_setcancelstate(self.before, ptr::null_mut()) };
+        if self.before != CANCEL_DISABLE {
+            // SAFETY: as above; NULL is allowed.
+            unsafe { pthread_setcancelstate(self.before, ptr::null_mut()) };
+        }
     }
 }
