@@ -1,7 +1,7 @@
 //! Contexts.
 
 use super::handle::{
-    code, context, context_token, count, deliver, open_context, pointer, weir_callback,
+    any, code, context, context_token, count, deliver, open_context, pointer, weir_callback,
     weir_context,
 };
 use crate::sched::budget::Limits;
@@ -432,10 +432,7 @@ pub extern "C" fn weir_context_post(
     user: *mut c_void,
 ) -> c_int {
     let caller = Caller::current();
-    code(
-        context_token(context)
-            .and_then(|context| Scheduler::post_call(&caller, context, callback, user)),
-    )
+    code(Scheduler::post_call(&caller, any(context.cast()), callback, user))
 }
 
 /// Calls a function at once with status 0 when the calling thread is inside run of this context, else as

@@ -34,12 +34,15 @@ pub struct Call {
 const CALLS: usize = if cfg!(loom) { 2 } else { 62 };
 /// Calls in a row that are ops by themselves before a block is begun: where few are queued between other ops
 /// they would leave it all but empty.
-const SINGLE: u32 = if cfg!(loom) { 0 } else { 8 };
+pub const SINGLE: u32 = if cfg!(loom) { 0 } else { 8 };
 /// Blocks that go from thread to thread at once; a thread holds less than two times as many.
-const TRADED: usize = 4;
+const TRADED: usize = 8;
 
-/// A block of calls.
-#[repr(C)]
+/// Blocks that are allocated at once: as many as there are already, between these limits.
+const CHUNK: (usize, usize) = (16, 1024);
+
+/// A block of calls, on cache lines of its own.
+#[repr(C, align(128))]
 pub struct Batch {
     /// First, so that the op's address is the batch's.
     op: Op,
@@ -80,6 +83,59 @@ pub fn push(queue: &OpQueue, streak: &Streak, caller: &Caller, call: Call) -> Re
         streak.pushed(op);
     }
     Ok(())
+}
+
+/// What is free of the batch at the end of a queue whose ops others take only all at once. While it is used the batch
+/// itself does not know how much it holds.
+pub struct Room {
+    at: *mut MaybeUninit<Call>,
+    end: *mut MaybeUninit<Call>,
+}
+
+// SAFETY: used by the owner of the queue only.
+unsafe impl Send for Room {}
+
+impl Room {
+    /// Nothing.
+    pub const fn none() -> Self {
+        Room { at: ptr::null_mut(), end: ptr::null_mut() }
+    }
+
+    /// Adds a call; false where there is no room.
+    #[inline(always)]
+    pub fn add(&mut self, call: Call) -> bool {
+        if self.at == self.end {
+            return false;
+        }
+        fetch_to_write(self.at);
+        // SAFETY: it is free, and in a batch of the caller's queue.
+        unsafe {
+            self.at.write(MaybeUninit::new(call));
+            self.at = self.at.add(1);
+        }
+        true
+    }
+
+    /// Goes on with what was put at the end of the queue just now.
+    pub fn begin(&mut self, op: NonNull<Op>) {
+        // SAFETY: in the caller's queue.
+        if unsafe { op.as_ref() }.is_batch() {
+            let batch = of_op(op);
+            self.at = batch.slot(batch.end.get());
+            self.end = batch.slot(CALLS);
+        }
+    }
+
+    /// Ends it, before anything else is done with the end of the queue.
+    pub fn finish(&mut self, queue: &OpQueue) {
+        if !self.at.is_null()
+            && let Some(op) = queue.back()
+        {
+            let batch = of_op(op);
+            batch.end.set((self.at.addr() - batch.slot(0).addr()) / size_of::<Call>());
+            *self = Room::none();
+        }
+    }
 }
 
 /// An op with this call, for the end of a queue: a batch where others went before it.
@@ -147,10 +203,51 @@ pub fn take(queue: &OpQueue, front: NonNull<Op>) -> Taken {
     let first = batch.first.get();
     debug_assert!(first < batch.end.get(), "an empty batch is queued");
     // SAFETY: between `first` and `end` all are filled.
-    let call = unsafe { (*batch.calls.as_ptr().add(first)).get().read().assume_init() };
+    let call = unsafe { batch.slot(first).read().assume_init() };
     batch.first.set(first + 1);
     let emptied = if first + 1 == batch.end.get() { queue.pop() } else { None };
     Taken { call, emptied }
+}
+
+/// The calls that are left of a batch at the front of a queue, but for the last one, while nobody else takes any.
+pub struct Ahead {
+    batch: &'static Batch,
+    at: *const MaybeUninit<Call>,
+    first: usize,
+    last: usize,
+}
+
+impl Ahead {
+    /// Of this batch.
+    pub fn of(front: NonNull<Op>) -> Self {
+        let batch = of_op(front);
+        let first = batch.first.get();
+        Ahead { batch, at: batch.slot(first), first, last: batch.end.get() - 1 }
+    }
+
+    /// True when there is one.
+    #[inline(always)]
+    pub fn any(&self) -> bool {
+        self.first < self.last
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> u32 {
+        self.last.saturating_sub(self.first) as u32
+    }
+
+    /// Takes one, of which there is [`Ahead::any`].
+    #[inline(always)]
+    pub fn take(&mut self) -> Call {
+        debug_assert_eq!(self.first, self.batch.first.get());
+        // SAFETY: between `first` and `end` all are filled.
+        let call = unsafe { self.at.read().assume_init() };
+        self.at = self.at.wrapping_add(1);
+        self.first += 1;
+        // What is left stays to be seen by others.
+        self.batch.first.set(self.first);
+        call
+    }
 }
 
 /// Delivers every call of a batch: at the destruction of a context.
@@ -167,7 +264,7 @@ pub unsafe fn run(op: NonNull<Op>, frame: &Frame) {
 }
 
 /// Calls what was taken; cancelled when the context is being destroyed. The caller counts that its work ends.
-#[inline(always)]
+#[inline]
 pub fn deliver(frame: &Frame, taken: &Taken) {
     if let Some(batch) = taken.emptied {
         Caller::of(frame).batches().put(batch);
@@ -176,31 +273,54 @@ pub fn deliver(frame: &Frame, taken: &Taken) {
     deliver_status(frame, taken.call.callback, status, taken.call.user);
 }
 
+/// Calls one function, in no context that is being destroyed.
+#[inline(always)]
+pub fn deliver_call(frame: &Frame, call: Call) {
+    deliver_status(frame, call.callback, 0, call.user);
+}
+
+/// Has the processor get the cache line that is written to three lines later: whoever ran what was there before has
+/// it still, and the lock would wait for it. It may lie behind the end.
+#[inline(always)]
+fn fetch_to_write(at: *const MaybeUninit<Call>) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    // SAFETY: a hint, which neither faults nor changes anything.
+    unsafe {
+        std::arch::asm!("prefetchw [{} + 192]", in(reg) at, options(nostack, preserves_flags, readonly));
+    }
+    let _ = at;
+}
+
 impl Batch {
     /// Adds a call; false when full.
-    #[inline]
+    #[inline(always)]
     fn add(&self, call: Call) -> bool {
         let end = self.end.get();
         if end == CALLS {
             return false;
         }
-        // SAFETY: below CALLS.
-        unsafe { (*self.calls.as_ptr().add(end)).get().write(MaybeUninit::new(call)) };
+        // SAFETY: below CALLS, and the caller owns what is not filled yet.
+        unsafe { self.slot(end).write(MaybeUninit::new(call)) };
         self.end.set(end + 1);
         true
     }
 
-    fn allocate() -> Option<NonNull<Op>> {
-        let layout = Layout::new::<Batch>();
-        // SAFETY: the layout is not empty.
-        let batch = NonNull::new(unsafe { alloc(layout) }.cast::<Batch>())?;
-        // SAFETY: new memory; the calls may stay uninitialised.
+    /// A place, up to the end of the last.
+    #[inline(always)]
+    fn slot(&self, index: usize) -> *mut MaybeUninit<Call> {
+        debug_assert!(index <= CALLS);
+        self.calls.as_ptr().wrapping_add(index).cast_mut().cast()
+    }
+
+    /// An empty one in new memory.
+    fn init(batch: NonNull<Batch>) -> NonNull<Op> {
+        // SAFETY: the caller's memory; the calls may stay uninitialised.
         unsafe {
             (&raw mut (*batch.as_ptr()).op).write(Op::of_batch());
             (&raw mut (*batch.as_ptr()).first).write(Cell::new(0));
             (&raw mut (*batch.as_ptr()).end).write(Cell::new(0));
         }
-        Some(batch.cast())
+        batch.cast()
     }
 }
 
@@ -211,22 +331,82 @@ pub struct Cache {
 }
 
 /// Those that no thread holds.
-struct Free(*mut Op);
+struct Free {
+    head: *mut Op,
+    /// Never used yet, at the end of the last chunk.
+    fresh: *mut Batch,
+    fresh_count: usize,
+    /// The chunks, each of which begins with a block that links them: tools that look for leaks find each by its start.
+    chunks: *mut Op,
+    /// Blocks in all of them.
+    total: usize,
+}
 
 // SAFETY: what is here is nobody else's, and guarded by the lock.
 unsafe impl Send for Free {}
 
 impl Renew for Free {
     fn renew(&mut self) {
-        self.0 = ptr::null_mut();
+        self.head = ptr::null_mut();
+        self.fresh_count = 0;
+    }
+}
+
+impl Free {
+    const fn new() -> Self {
+        Free {
+            head: ptr::null_mut(),
+            fresh: ptr::null_mut(),
+            fresh_count: 0,
+            chunks: ptr::null_mut(),
+            total: 0,
+        }
+    }
+
+    fn push(&mut self, op: NonNull<Op>) {
+        // SAFETY: nobody else's.
+        unsafe { op.as_ref() }.set_next(self.head);
+        self.head = op.as_ptr();
+    }
+
+    fn pop(&mut self) -> Option<NonNull<Op>> {
+        let op = NonNull::new(self.head)?;
+        // SAFETY: free blocks are guarded by the lock.
+        self.head = unsafe { op.as_ref() }.next();
+        Some(op)
+    }
+
+    /// A block that was never used.
+    fn carve(&mut self) -> Option<NonNull<Op>> {
+        if self.fresh_count == 0 {
+            self.grow()?;
+        }
+        let batch = NonNull::new(self.fresh)?;
+        self.fresh_count -= 1;
+        self.fresh = self.fresh.wrapping_add(1);
+        Some(Batch::init(batch))
+    }
+
+    fn grow(&mut self) -> Option<()> {
+        let count = self.total.clamp(CHUNK.0, CHUNK.1);
+        let layout = Layout::array::<Batch>(count).ok()?;
+        // SAFETY: the layout is not empty.
+        self.fresh = NonNull::new(unsafe { alloc(layout) }.cast::<Batch>())?.as_ptr();
+        self.fresh_count = count;
+        self.total += count;
+        let link = self.carve()?;
+        // SAFETY: it was made just now.
+        unsafe { link.as_ref() }.set_next(self.chunks);
+        self.chunks = link.as_ptr();
+        Some(())
     }
 }
 
 #[cfg(not(loom))]
-static FREE: ProcessLock<Free> = ProcessLock::new(Free(ptr::null_mut()));
+static FREE: ProcessLock<Free> = ProcessLock::new(Free::new());
 #[cfg(loom)]
 static FREE: once_cell::sync::Lazy<ProcessLock<Free>> =
-    once_cell::sync::Lazy::new(|| ProcessLock::new(Free(ptr::null_mut())));
+    once_cell::sync::Lazy::new(|| ProcessLock::new(Free::new()));
 
 impl Cache {
     /// No batches.
@@ -262,18 +442,18 @@ impl Cache {
     fn refill(&self) -> Option<NonNull<Op>> {
         if cfg!(loom) {
             // What threads share outlives a model, which loom's locks do not.
-            return Batch::allocate();
+            let batch =
+                NonNull::new(Box::into_raw(Box::<MaybeUninit<Batch>>::new_uninit()))?.cast();
+            return Some(Batch::init(batch));
         }
         give_back_at_end();
         let mut free = FREE.lock();
         for _ in 0..TRADED {
-            let Some(op) = NonNull::new(free.0) else { break };
-            // SAFETY: free blocks are guarded by the lock.
-            free.0 = unsafe { op.as_ref() }.next();
+            let Some(op) = free.pop().or_else(|| free.carve()) else { break };
             self.push(op);
         }
         drop(free);
-        self.pop().or_else(Batch::allocate)
+        self.pop()
     }
 
     /// Takes back a batch that was emptied.
@@ -293,9 +473,7 @@ impl Cache {
         let mut free = FREE.lock();
         for _ in 0..count {
             let Some(op) = self.pop() else { break };
-            // SAFETY: this thread's until now.
-            unsafe { op.as_ref() }.set_next(free.0);
-            free.0 = op.as_ptr();
+            free.push(op);
         }
     }
 

@@ -104,10 +104,7 @@ impl<T> BiasedLock<T> {
     /// Does something quick with the data if the lock is biased to this thread.
     #[inline(always)]
     pub fn with_bias<R>(&self, bias: &Bias, work: impl FnOnce(&mut T) -> R) -> Option<R> {
-        if !ptr::eq(self.owner.load(Ordering::Relaxed), bias) {
-            return None;
-        }
-        // As in `lock_as`.
+        // As in `lock_as`. Whoever has taken the bias away waits a little longer for the flag at the most.
         bias.busy.store(true, Ordering::Relaxed);
         light_fence();
         let owns = ptr::eq(self.owner.load(Ordering::Relaxed), bias);

@@ -44,6 +44,13 @@ impl Budget {
         self.left.set(granted);
     }
 
+    /// The same where no other thread takes work.
+    #[inline(always)]
+    pub fn renew_unassisted(&self) {
+        self.granted.set(self.limits.unassisted);
+        self.left.set(self.limits.unassisted);
+    }
+
     /// Uses one; false when none is left.
     #[inline]
     pub fn take(&self) -> bool {

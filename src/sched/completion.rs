@@ -192,8 +192,14 @@ fn hold_record_back(frame: &Frame, op: NonNull<Op>) -> bool {
 /// Calls a function with a status.
 #[inline]
 pub fn deliver_status(frame: &Frame, callback: StatusFn, status: c_int, user: *mut c_void) {
-    // SAFETY: the user promised a function of this type that may be called with this pointer.
-    call(frame, user, || unsafe { callback(status, user) });
+    frame.delivered.set(frame.delivered.get() + 1);
+    if frame.measures {
+        // SAFETY: the user promised a function of this type that may be called with this pointer.
+        measured(frame, user, move || unsafe { callback(status, user) });
+    } else {
+        // SAFETY: as above. (Not by `call`: its closure would be built in memory for the other branch.)
+        unsafe { callback(status, user) }
+    }
 }
 
 /// Calls a function with a status and a byte count.

@@ -23,6 +23,9 @@ use std::ptr::{self, NonNull};
 /// works in destructors of other thread-locals too.
 struct Thread {
     top: Cell<*const Frame>,
+    /// The context that the thread has posted to from outside last, live or not, and its handle.
+    target: Cell<*const Scheduler>,
+    target_token: Cell<u64>,
     calls: Cache,
     batches: batch::Cache,
     sides: side::Cache,
@@ -32,6 +35,8 @@ thread_local! {
     static THREAD: Thread = const {
         Thread {
             top: Cell::new(ptr::null()),
+            target: Cell::new(ptr::null()),
+            target_token: Cell::new(0),
             calls: Cache::new(),
             batches: batch::Cache::new(),
             sides: side::Cache::new(),
@@ -57,6 +62,8 @@ impl Subject {
 pub struct Frame {
     /// The context that is run.
     pub sched: &'static Scheduler,
+    /// Its handle.
+    pub token: u64,
     below: Cell<*const Frame>,
     thread: *const Thread,
     /// Posted by the current handler.
@@ -101,6 +108,7 @@ impl Frame {
         give_back_at_end();
         Frame {
             sched,
+            token: sched.token().map_or(0, Token::raw),
             below: Cell::new(ptr::null()),
             thread: THREAD.with(ptr::from_ref),
             private: OpQueue::new(),
@@ -125,6 +133,12 @@ impl Frame {
     /// A frame that takes records; `sink` outlives it.
     pub fn reaping(sched: &'static Scheduler, stay: Stay, sink: &Sink) -> Self {
         Frame { sink: Some(NonNull::from(sink)), ..Frame::new(sched, stay, false, false) }
+    }
+
+    /// True when the callback that has returned neither began nor ended anything else.
+    #[inline(always)]
+    pub fn is_settled(&self) -> bool {
+        self.work.get() | self.finished.get() == 0
     }
 
     /// Says whose callback comes next.
@@ -201,6 +215,23 @@ impl Caller {
     #[inline]
     pub(super) fn sides(&self) -> &side::Cache {
         &self.thread().sides
+    }
+
+    /// Where the thread has posted to last, if that was by this handle. The context may have ended.
+    #[inline(always)]
+    pub fn target(&self, token: Token) -> Option<&'static Scheduler> {
+        let thread = self.thread();
+        if thread.target_token.get() != token.raw() {
+            return None;
+        }
+        // SAFETY: contexts are never freed.
+        unsafe { thread.target.get().as_ref() }
+    }
+
+    /// Notes that.
+    pub fn set_target(&self, token: Token, sched: &'static Scheduler) {
+        self.thread().target_token.set(token.raw());
+        self.thread().target.set(sched);
     }
 
     /// The innermost frame, if it is of this context. (Not one further out: what it queues privately

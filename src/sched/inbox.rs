@@ -7,11 +7,12 @@
 //! The *tag* says which context has the slot now. A post compares it under the lock, so it needs no hold on
 //! the context: once that has ended, the post is refused.
 
-use super::batch::{self, Call, Streak};
+use super::batch::{self, Call, Room, SINGLE};
 use super::frame::Caller;
 use super::op::{Op, OpQueue};
 use super::spin_lock::{Guard, SpinLock};
 use super::sync::{AtomicBool, Ordering};
+use super::table::Token;
 use crate::sys::errno::Errno;
 use std::ptr::NonNull;
 
@@ -23,13 +24,13 @@ mod models;
 pub struct Tag(u64);
 
 impl Tag {
-    /// Nobody's: every post is refused.
+    /// Nobody's: every post is refused. (No token is 0.)
     const CLOSED: Tag = Tag(0);
 
-    /// The tag of a generation of the slot.
+    /// A context's.
     #[inline]
-    pub fn of_generation(generation: u32) -> Self {
-        Tag(u64::from(generation) + 1)
+    pub fn of(token: Token) -> Self {
+        Tag(token.raw())
     }
 }
 
@@ -37,9 +38,21 @@ impl Tag {
 struct Posted {
     tag: Tag,
     queue: OpQueue,
-    streak: Streak,
+    /// In the batch at the end of the queue, if that is one.
+    room: Room,
     /// Those that are not counted as work yet.
     uncounted: i64,
+    /// Calls at the end that are ops by themselves; as many as there may be where the posts that were taken last
+    /// were many: so many will come again.
+    singles: u32,
+}
+
+impl Posted {
+    /// To be done before anything but a call in the room is added, or taken.
+    #[inline]
+    fn finish_room(&mut self) {
+        self.room.finish(&self.queue);
+    }
 }
 
 /// The queue of posted ops and calls. On cache lines of its own: posters write to it while a run function
@@ -58,8 +71,9 @@ impl Inbox {
             posted: SpinLock::new(Posted {
                 tag: Tag::CLOSED,
                 queue: OpQueue::new(),
-                streak: Streak::new(),
+                room: Room::none(),
                 uncounted: 0,
+                singles: 0,
             }),
             used: AtomicBool::new(false),
         }
@@ -89,18 +103,23 @@ impl Inbox {
             return None;
         }
         let first = self.is_first(&posted);
+        posted.finish_room();
         posted.queue.push(op);
+        posted.singles = 0;
         posted.uncounted += i64::from(tag.is_some());
         Some(first)
     }
 
-    /// Adds a call where one more fits into the last batch: then it is not the first.
+    /// Adds a call where one more fits into the last batch: then it is not the first. False also where another
+    /// thread has the lock.
     #[inline(always)]
     pub fn append_call(&self, call: Call, tag: Tag) -> bool {
-        let mut posted = self.posted.lock();
-        let added = posted.tag == tag && batch::append(&posted.queue, call);
-        posted.uncounted += i64::from(added);
-        added
+        let Some(mut posted) = self.posted.try_lock() else { return false };
+        if posted.tag != tag || !posted.room.add(call) {
+            return false;
+        }
+        posted.uncounted += 1;
+        true
     }
 
     /// Adds a call, in the same way as an op.
@@ -111,8 +130,8 @@ impl Inbox {
             return Err(Errno::BADF);
         }
         let mut first = false;
-        if !batch::append(&posted.queue, call) {
-            let in_a_row = posted.streak.goes_on(&posted.queue);
+        if !posted.room.add(call) {
+            let in_a_row = posted.singles >= SINGLE;
             // An op comes from the thread's own, or from under another lock.
             drop(posted);
             let op = batch::new_op(in_a_row, caller, call)?;
@@ -123,8 +142,10 @@ impl Inbox {
                 return Err(Errno::BADF);
             }
             first = self.is_first(&posted);
+            posted.finish_room();
             posted.queue.push(op);
-            posted.streak.pushed(op);
+            posted.room.begin(op);
+            posted.singles = (posted.singles + 1).min(SINGLE);
         }
         posted.uncounted += 1;
         Ok(first)
@@ -164,7 +185,10 @@ impl Inbox {
 
     fn take_all(&self, posted: &mut Guard<'_, Posted>, queue: &OpQueue) -> i64 {
         self.used.store(false, Ordering::Relaxed);
+        posted.finish_room();
         queue.append(&posted.queue);
-        std::mem::take(&mut posted.uncounted)
+        let uncounted = std::mem::take(&mut posted.uncounted);
+        posted.singles = if uncounted > i64::from(SINGLE) { SINGLE } else { 0 };
+        uncounted
     }
 }

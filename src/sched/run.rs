@@ -131,6 +131,29 @@ impl Scheduler {
         }
     }
 
+    /// Runs posted calls while they are next and this thread is alone inside.
+    #[inline(always)]
+    fn run_calls(&self, frame: &Frame, stay: &Stay) {
+        while let Some((taken, mut ahead)) = self.run_queue.next_call(&frame.private, stay) {
+            frame.budget.renew_unassisted();
+            batch::deliver(frame, &taken);
+            self.work_settle(frame, stay, 1);
+            self.run_inline(frame, stay);
+            while ahead.any() {
+                let next = self.run_queue.next_ahead(&frame.private, stay, &mut ahead);
+                let Some(call) = next else { return };
+                frame.budget.renew_unassisted();
+                batch::deliver_call(frame, call);
+                if frame.is_settled() {
+                    stay.owe_one();
+                } else {
+                    self.work_settle(frame, stay, 1);
+                }
+                self.run_inline(frame, stay);
+            }
+        }
+    }
+
     fn run_frame(&'static self, frame: &Frame, count: Count) -> Result<usize, Errno> {
         let stay = &frame.stay;
         loop {
@@ -142,11 +165,8 @@ impl Scheduler {
                     stay.make_haste();
                 }
             }
-            while let Some((taken, alone)) = self.run_queue.next_call(&frame.private, stay) {
-                frame.budget.renew(alone);
-                batch::deliver(frame, &taken);
-                self.work_settle(frame, stay, 1);
-                self.run_inline(frame, stay);
+            if !frame.single && !stay.is_nested() {
+                self.run_calls(frame, stay);
             }
             match self.run_queue.next(&frame.private, stay, || self.reactor().interrupt()) {
                 Step::Run(item, assisted) => {

@@ -14,7 +14,7 @@
     reason = "a look at a queued op, and a condition variable that is never freed"
 )]
 
-use super::batch::{self, Call, Taken};
+use super::batch::{self, Ahead, Call, Taken};
 use super::biased_lock::{Bias, BiasedLock, Guard};
 use super::frame::Caller;
 use super::hooks::{Hook, HookList, When};
@@ -153,6 +153,17 @@ impl Stay {
     /// From now on only what is ready is served: there is a record to return with.
     pub fn make_haste(&self) {
         self.limit.set(Limit::Poll);
+    }
+
+    /// True for a run function that a callback of the same context has called.
+    pub fn is_nested(&self) -> bool {
+        self.nested
+    }
+
+    /// A callback has ended that was one posted call, and has begun nothing; not for a nested stay.
+    #[inline(always)]
+    pub fn owe_one(&self) {
+        self.debt.set(self.debt.get() + 1);
     }
 
     /// Says whether the turn left something behind: due timers, or events beyond its buffer.
@@ -426,9 +437,15 @@ impl RunQueue {
         let mut asleep = false;
         {
             let mut shared = self.shared.lock();
-            self.drain(&shared);
-            if self.has_handlers(&shared) {
-                self.wake_one(&mut shared, || asleep = true);
+            if shared.wakeup.has_waiters() {
+                self.drain(&shared);
+                if self.has_handlers(&shared) {
+                    self.wake_one(&mut shared, || asleep = true);
+                }
+            } else {
+                // What is posted stays in the inbox until whoever sleeps in the kernel has come back: those after
+                // it find it there, and nobody is woken for them.
+                self.wake_reactor(&mut shared, || asleep = true);
             }
         }
         // The woken thread begins with this lock. If it was woken otherwise meanwhile this wakes it in vain.
@@ -575,22 +592,35 @@ impl RunQueue {
     }
 
     /// A shorter way to the next posted call, for a thread that is alone inside: the lock is biased to it, so
-    /// nobody sleeps or need be woken. The call, and whether nothing else is queued.
+    /// nobody sleeps or need be woken. (The sentinel is queued besides.)
     #[inline(always)]
-    pub fn next_call(&self, private: &OpQueue, stay: &Stay) -> Option<(Taken, bool)> {
+    pub fn next_call(&self, private: &OpQueue, stay: &Stay) -> Option<(Taken, Ahead)> {
         self.shared.with_bias(&stay.bias, |shared| {
             let front = shared.queue.front()?;
             // SAFETY: in the queue, which the lock guards.
             let is_batch = unsafe { front.as_ref() }.is_batch();
-            if !is_batch || shared.stopped || matches!(stay.limit.get(), Limit::Until(_)) {
+            if !is_batch {
                 return None;
             }
+            // Who stops ends the bias.
+            debug_assert!(!shared.stopped);
             let taken = batch::take(&shared.queue, front);
+            let ahead = Ahead::of(front);
+            // With those that come next; few at the most.
+            shared.pace.handlers += 1 + ahead.count();
+            stay.taken.set(stay.taken.get() + 1 + ahead.count() as usize);
             shared.queue.append(private);
-            shared.pace.handlers += 1;
-            stay.taken.set(stay.taken.get() + 1);
-            Some((taken, shared.queue.is_empty()))
+            Some((taken, ahead))
         })?
+    }
+
+    /// The next one of those ahead of the last that was taken. While the bias stands nobody else has taken any.
+    #[inline(always)]
+    pub fn next_ahead(&self, private: &OpQueue, stay: &Stay, ahead: &mut Ahead) -> Option<Call> {
+        self.shared.with_bias(&stay.bias, |shared| {
+            shared.queue.append(private);
+            ahead.take()
+        })
     }
 
     /// The next thing to do for a thread inside run. `private` holds what its last handler queued.

@@ -207,7 +207,7 @@ impl Scheduler {
         sched.members.set_open(true);
         sched.timers.open();
         let token = CONTEXTS.publish(sched, KIND_CONTEXT);
-        sched.run_queue.open(Tag::of_generation(token.generation()));
+        sched.run_queue.open(Tag::of(token));
         Ok(token)
     }
 
@@ -393,27 +393,40 @@ impl Scheduler {
         callback: Option<StatusFn>,
         user: *mut c_void,
     ) -> Result<(), Errno> {
-        let Some(callback) = callback else { return Self::post_record(caller, token, user) };
-        let call = Call { callback, user };
-        if let Some(frame) = caller.top()
-            && frame.sched.head.is_live_as(token)
-        {
-            if !frame.sched.is_closing() && batch::append(&frame.private, call) {
-                frame.work.set(frame.work.get() + 1);
-                return Ok(());
-            }
-        } else if let Some(sched) = CONTEXTS.find(token)
-            && !sched.is_closing()
-            && sched.run_queue.post_more(call, Tag::of_generation(token.generation()))
+        if let Some(callback) = callback
+            && Self::post_more(caller, token, Call { callback, user })
         {
             return Ok(());
         }
-        Self::post_new(caller, token, call)
+        Self::post_new(caller, token, callback, user)
+    }
+
+    /// Adds a call to those that the thread, or another one, has posted before it; false if it can't be
+    /// done in this way. The inbox's tag tells whether the context is still the handle's.
+    #[inline(always)]
+    fn post_more(caller: &Caller, token: Token, call: Call) -> bool {
+        if let Some(frame) = caller.top()
+            && frame.token == token.raw()
+        {
+            let added = !frame.sched.is_closing() && batch::append(&frame.private, call);
+            frame.work.set(frame.work.get() + i64::from(added));
+            return added;
+        }
+        caller.target(token).is_some_and(|sched| {
+            !sched.is_closing() && sched.run_queue.post_more(call, Tag::of(token))
+        })
     }
 
     /// The rest of it.
     #[inline(never)]
-    fn post_new(caller: &Caller, token: Token, call: Call) -> Result<(), Errno> {
+    fn post_new(
+        caller: &Caller,
+        token: Token,
+        callback: Option<StatusFn>,
+        user: *mut c_void,
+    ) -> Result<(), Errno> {
+        let Some(callback) = callback else { return Self::post_record(caller, token, user) };
+        let call = Call { callback, user };
         if let Some(frame) = caller.top()
             && frame.sched.head.is_live_as(token)
         {
@@ -424,10 +437,10 @@ impl Scheduler {
         }
         let sched = CONTEXTS.find(token).ok_or(Errno::BADF)?;
         sched.check_open()?;
-        let tag = Tag::of_generation(token.generation());
-        if sched.run_queue.post_call(caller, call, tag)? {
+        if sched.run_queue.post_call(caller, call, Tag::of(token))? {
             Self::wake_for_post(caller, token);
         }
+        caller.set_target(token, sched);
         Ok(())
     }
 
@@ -445,7 +458,7 @@ impl Scheduler {
         let sched = CONTEXTS.find(token).ok_or(Errno::BADF)?;
         sched.check_open()?;
         let op = new_call(caller, run_post, None, user)?;
-        match sched.run_queue.post(op, Some(Tag::of_generation(token.generation()))) {
+        match sched.run_queue.post(op, Some(Tag::of(token))) {
             Some(false) => {}
             Some(true) => Self::wake_for_post(caller, token),
             None => {

@@ -92,6 +92,14 @@ mod native {
         }
     }
 
+    impl<T> SpinLock<T> {
+        /// The same if it is free.
+        #[inline(always)]
+        pub fn try_lock(&self) -> Option<Guard<'_, T>> {
+            self.flag.try_take().then(|| Guard(self))
+        }
+    }
+
     impl<T> Drop for Guard<'_, T> {
         #[inline]
         fn drop(&mut self) {

@@ -9,6 +9,7 @@ use super::super::frame::Caller;
 use super::super::op::{Op, OpQueue};
 use super::super::run_queue::models::check;
 use super::super::sync::Mutex;
+use super::super::table::Token;
 use super::{Inbox, Tag};
 use loom::cell::UnsafeCell;
 use loom::thread;
@@ -73,7 +74,7 @@ fn loom_inbox_keeps_order_and_loses_nothing() {
             queue: Mutex::new(OpQueue::new()),
             items: (0..PRODUCERS * EACH).map(item).collect(),
         }));
-        let tag = Tag::of_generation(7);
+        let tag = Tag::of(Token::from_raw(7));
         shared.inbox.open(tag);
         let producer = thread::spawn(move || shared.produce(1, tag));
         // Not on the first thread: loom explores too little where the reader goes first.
@@ -150,7 +151,7 @@ fn loom_inbox_calls_keep_order_and_are_not_lost() {
             queue: Mutex::new(OpQueue::new()),
             payloads: (0..4).map(|_| UnsafeCell::new(0)).collect(),
         }));
-        let tag = Tag::of_generation(7);
+        let tag = Tag::of(Token::from_raw(7));
         shared.inbox.open(tag);
         let mut found_empty = usize::from(shared.post(0, tag));
         let producer = thread::spawn(move || usize::from(shared.post(3, tag)));
@@ -182,13 +183,13 @@ fn loom_inbox_close_takes_or_refuses() {
             queue: Mutex::new(OpQueue::new()),
             items: (0..2).map(item).collect(),
         }));
-        let tag = Tag::of_generation(7);
+        let tag = Tag::of(Token::from_raw(7));
         shared.inbox.open(tag);
         let producer =
             thread::spawn(move || shared.inbox.push(shared.items[0].op.as_ptr(), Some(tag)));
         let queue = OpQueue::new();
         let taken = shared.inbox.close(&queue);
-        shared.inbox.open(Tag::of_generation(8));
+        shared.inbox.open(Tag::of(Token::from_raw(8)));
         let pushed = producer.join().unwrap();
         assert_eq!(pushed.is_some(), taken == 1);
         assert_eq!(queue.pop().is_some(), taken == 1);

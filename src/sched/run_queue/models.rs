@@ -16,6 +16,7 @@ use super::super::inbox::Tag;
 use super::super::op::{Op, OpQueue};
 use super::super::sync::Ordering::SeqCst;
 use super::super::sync::{Condvar, Mutex};
+use super::super::table::Token;
 use super::{Item as Next, Limit, RunQueue, Stay, Step, now};
 use loom::cell::UnsafeCell;
 use loom::thread;
@@ -137,7 +138,7 @@ pub fn open(queue: &RunQueue) {
 
 /// The generation that posts are tagged with.
 fn tag() -> Tag {
-    Tag::of_generation(1)
+    Tag::of(Token::from_raw(1))
 }
 
 /// The context of one execution, with work held for each item. Leaked, as ops must stay.
