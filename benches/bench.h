@@ -37,6 +37,7 @@ enum bench_workload {
     RING,       /* readiness that goes round a ring of pipes */
     SIGNAL,     /* one signal after another */
     RESOLVE,    /* names that are numbers */
+    ARRIVAL,    /* bytes that arrive while handlers post without end */
     WORKLOADS
 };
 
@@ -46,6 +47,8 @@ struct bench {
     size_t n; /* 0 in the echo workloads: run for `seconds` */
     int connections;
     int threads;
+    int hint;  /* libweir: the thread hint; 0: the number of threads */
+    bool each; /* libweir: a context for each thread */
     int producers;
     size_t size;
     double seconds;
@@ -68,7 +71,7 @@ static inline const char *bench_workload_name(int workload) {
     static const char *const names[WORKLOADS] = {
         "pingpong",    "echo100",    "post_inside", "post_batch", "post_outside", "post_outside2", "timer_churn",
         "timer_one",   "timer_fire", "sink",        "source",     "churn",        "udp",           "udp_burst",
-        "idle",        "timer_rearm", "ring",       "signal",     "resolve"};
+        "idle",        "timer_rearm", "ring",       "signal",     "resolve",       "arrival"};
     return workload >= 0 && workload < WORKLOADS ? names[workload] : "unknown";
 }
 
@@ -215,7 +218,8 @@ static inline bool bench_is_echo(const struct bench *b) {
 static inline int bench_usage(const char *program) {
     fprintf(stderr,
             "usage: %s WORKLOAD [--n N] [--connections C] [--threads T] [--producers P] [--size B] [--seconds S]\n"
-            "       [--batch N] [--slack NS] [--active N] [--server-cpu K] [--client-cpu K] [--edge] [--buffered] [--external] [--port PORT]\n"
+            "       [--batch N] [--slack NS] [--active N] [--hint T] [--each] [--server-cpu K] [--client-cpu K] [--edge] [--buffered]\n"
+            "       [--external] [--port PORT]\n"
             "workloads:",
             program);
     for (int i = 0; i < WORKLOADS; i++) fprintf(stderr, " %s", bench_workload_name(i));
@@ -236,7 +240,7 @@ static inline bool bench_options(struct bench *b, const char *system, int argc, 
     if (found < 0) return bench_usage(argv[0]) == 0;
     b->workload = (enum bench_workload)found;
     b->connections = b->workload == ECHO100 ? 100 : b->workload == RING ? 100 : 1;
-    if (b->workload == IDLE) b->connections = 9000;
+    if (b->workload == IDLE) b->connections = 10000;
     if (b->workload == TIMER_REARM) b->connections = 10000;
     if (b->workload == CHURN) b->connections = 5000;
     if (b->workload == SINK || b->workload == SOURCE) b->size = 65536;
@@ -246,6 +250,7 @@ static inline bool bench_options(struct bench *b, const char *system, int argc, 
     if (b->workload == TIMER_FIRE) b->n = 100000;
     else if (b->workload == RING || b->workload == SIGNAL || b->workload == RESOLVE) b->n = 200000;
     else if (b->workload == TIMER_REARM) b->n = 10000000;
+    else if (b->workload == ARRIVAL) b->n = 300;
     else if (!bench_is_echo(b) && b->workload != IDLE) b->n = 1000000;
     b->seconds = 1;
     b->batch = SIZE_MAX;
@@ -253,6 +258,7 @@ static inline bool bench_options(struct bench *b, const char *system, int argc, 
     for (int i = 2; i < argc; i++) {
         const char *name = argv[i];
         if (strcmp(name, "--edge") == 0) b->edge = true;
+        else if (strcmp(name, "--each") == 0) b->each = true;
         else if (strcmp(name, "--buffered") == 0) b->buffered = true;
         else if (strcmp(name, "--external") == 0) b->external = true;
         else {
@@ -264,6 +270,7 @@ static inline bool bench_options(struct bench *b, const char *system, int argc, 
             if (strcmp(name, "--n") == 0) b->n = (size_t)value;
             else if (strcmp(name, "--connections") == 0) b->connections = (int)value;
             else if (strcmp(name, "--threads") == 0) b->threads = (int)value;
+            else if (strcmp(name, "--hint") == 0) b->hint = (int)value;
             else if (strcmp(name, "--producers") == 0) b->producers = (int)value;
             else if (strcmp(name, "--size") == 0) b->size = (size_t)value;
             else if (strcmp(name, "--seconds") == 0) b->seconds = value;

@@ -1,6 +1,7 @@
-/* libweir: one context, run by one or more threads. */
+/* libweir: one context, run by one or more threads; with --each a context for each thread. */
 #include "traffic_weir.h"
 
+#include <poll.h>
 #include <stdatomic.h>
 
 /* Runs `body` in b->threads threads, this one among them. */
@@ -16,7 +17,7 @@ static void run_in_threads(const struct bench *b, void *(*body)(void *), void *u
 struct echo {
     const struct bench *b;
     weir_context *context;
-    weir_acceptor *acceptor;
+    weir_acceptor *acceptor; /* not with --each */
     size_t capacity;
     int accepted;
     atomic_int ended;
@@ -52,18 +53,22 @@ static void on_written(int status, size_t bytes, void *user) {
     if (status != 0) connection_end(c);
 }
 
+static void connection_begin(struct echo *echo, weir_stream *peer) {
+    struct connection *c = malloc(sizeof *c + echo->capacity);
+    REQUIRE(c != NULL);
+    *c = (struct connection){.echo = echo, .stream = peer};
+    int status = weir_stream_read_some(peer, c->data, echo->capacity, on_read, c);
+    if (status != 0) connection_end(c);
+}
+
 static void on_accept(int status, weir_stream *peer, const struct sockaddr *address, socklen_t length, void *user) {
     struct echo *echo = user;
     (void)address;
     (void)length;
     if (status == WEIR_ECANCELED) return; /* all connections are there */
     CHECK(status);
-    struct connection *c = malloc(sizeof *c + echo->capacity);
-    REQUIRE(c != NULL);
-    *c = (struct connection){.echo = echo, .stream = peer};
     if (++echo->accepted == echo->b->connections) CHECK(weir_acceptor_close(echo->acceptor));
-    status = weir_stream_read_some(peer, c->data, echo->capacity, on_read, c);
-    if (status != 0) connection_end(c);
+    connection_begin(echo, peer);
 }
 
 static void *echo_thread(void *user) {
@@ -89,11 +94,49 @@ static int run_echo(const struct bench *b) {
     return client_finish(b, &client, atomic_load(&echo.bytes), &span);
 }
 
+/* --each: the connections are dealt out before the threads start; which context accepts one is not what is measured. */
+static int run_echo_each(const struct bench *b) {
+    struct client client;
+    struct bench_span span;
+    static struct echo all[64];
+    pthread_t others[64];
+    uint64_t bytes = 0;
+    int ended = 0;
+    client_start(b, &client);
+    for (int t = 0; t < b->threads; t++) {
+        all[t].b = b;
+        all[t].capacity = bench_buffer_size(b);
+        all[t].context = make_context(b);
+    }
+    bench_begin(&span);
+    for (int i = 0; i < b->connections; i++) {
+        struct pollfd ready = {.fd = client.listener, .events = POLLIN};
+        weir_stream *peer;
+        REQUIRE(poll(&ready, 1, -1) == 1);
+        CHECK(weir_stream_create(all[i % b->threads].context, &peer));
+        CHECK(weir_stream_adopt(peer, accept4(client.listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)));
+        connection_begin(&all[i % b->threads], peer);
+    }
+    for (int t = 1; t < b->threads; t++) REQUIRE(pthread_create(&others[t], NULL, echo_thread, &all[t]) == 0);
+    echo_thread(&all[0]);
+    for (int t = 1; t < b->threads; t++) pthread_join(others[t], NULL);
+    bench_end(&span);
+    close(client.listener);
+    for (int t = 0; t < b->threads; t++) {
+        bytes += atomic_load(&all[t].bytes);
+        ended += atomic_load(&all[t].ended);
+        CHECK(weir_context_destroy(all[t].context));
+    }
+    REQUIRE(ended == b->connections);
+    return client_finish(b, &client, bytes, &span);
+}
+
 /* ---- post */
 
 static struct post {
     const struct bench *b;
-    weir_context *context;
+    weir_context *context; /* the first of `all` */
+    weir_context *all[64];
     size_t n;
     pthread_mutex_t lock;
     size_t count;
@@ -129,9 +172,16 @@ static void post_share(void *target, size_t first, size_t last) {
     CHECK(weir_context_work_end(context)); /* begun for each poster: run goes on until all have ended */
 }
 
+/* --each: to one context after another. */
+static void post_share_each(void *target, size_t first, size_t last) {
+    weir_context **all = target;
+    size_t count = (size_t)post.b->threads;
+    for (uintptr_t i = first; i < last; i++) CHECK(weir_context_post(all[i % count], on_count, (void *)i));
+    for (size_t t = 0; t < count; t++) CHECK(weir_context_work_end(all[t]));
+}
+
 static void *post_thread(void *user) {
-    (void)user;
-    CHECK(weir_context_run(post.context, NULL));
+    CHECK(weir_context_run(user, NULL));
     pthread_mutex_lock(&post.lock);
     post.count += seen_count;
     post.sum += seen_sum;
@@ -144,23 +194,28 @@ static int run_post(const struct bench *b) {
     static struct bench_posters posters;
     bool outside = b->workload == POST_OUTSIDE || b->workload == POST_OUTSIDE2;
     pthread_t others[64];
-    post.context = make_context(b);
+    int contexts = b->each ? b->threads : 1;
+    for (int i = 0; i < contexts; i++) post.all[i] = make_context(b);
+    post.context = post.all[0];
     post.b = b;
     post.n = b->n;
     if (outside) {
-        for (int i = 0; i < b->producers; i++) CHECK(weir_context_work_begin(post.context));
-        bench_posters_start(&posters, b, post_share, post.context);
-        for (int i = 1; i < b->threads; i++) REQUIRE(pthread_create(&others[i], NULL, post_thread, NULL) == 0);
+        for (int i = 0; i < b->producers; i++)
+            for (int t = 0; t < contexts; t++) CHECK(weir_context_work_begin(post.all[t]));
+        if (b->each) bench_posters_start(&posters, b, post_share_each, post.all);
+        else bench_posters_start(&posters, b, post_share, post.context);
+        for (int i = 1; i < b->threads; i++)
+            REQUIRE(pthread_create(&others[i], NULL, post_thread, post.all[b->each ? i : 0]) == 0);
     }
     bench_begin(&span);
     if (outside) bench_posters_go(&posters);
     else CHECK(weir_context_post(post.context, b->workload == POST_INSIDE ? on_inside : on_batch, NULL));
-    post_thread(NULL);
+    post_thread(post.context);
     for (int i = 1; outside && i < b->threads; i++) pthread_join(others[i], NULL);
     bench_end(&span);
     if (outside) bench_posters_join(&posters);
     REQUIRE(post.count == b->n && post.sum == bench_sum(b->n));
-    CHECK(weir_context_destroy(post.context));
+    for (int i = 0; i < contexts; i++) CHECK(weir_context_destroy(post.all[i]));
     bench_report(b, b->n, &span);
     return 0;
 }
@@ -271,10 +326,11 @@ int main(int argc, char **argv) {
     if (!bench_options(&b, "libweir", argc, argv)) return 2;
     bool several = b.workload == PINGPONG || b.workload == ECHO100 || b.workload == POST_OUTSIDE2;
     if (b.threads != 1 && !several) return bench_unsupported(&b);
+    if (b.each && b.workload != ECHO100 && b.workload != POST_OUTSIDE2) return bench_unsupported(&b);
     switch (b.workload) {
     case PINGPONG:
     case ECHO100:
-    case CHURN: return run_echo(&b);
+    case CHURN: return b.each ? run_echo_each(&b) : run_echo(&b);
     case SINK:
     case SOURCE:
     case UDP:

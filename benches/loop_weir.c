@@ -76,6 +76,41 @@ static int run_ring(const struct bench *b) {
     return ring_end(&ring, &span);
 }
 
+/* ---- arrival */
+
+struct endless {
+    struct arrival arrival;
+    weir_context *context;
+    weir_watch *watch;
+};
+
+static void on_endless(int status, void *user) {
+    struct endless *e = user;
+    CHECK(status);
+    if (arrival_handler(&e->arrival)) CHECK(weir_context_post(e->context, on_endless, e));
+}
+
+static void on_arrival(int status, int events, void *user) {
+    struct endless *e = user;
+    (void)events;
+    if (status == 0 && arrival_read(&e->arrival)) CHECK(weir_watch_close(e->watch));
+}
+
+static int run_arrival(const struct bench *b) {
+    struct bench_span span;
+    struct endless e = {.context = make_context(b)};
+    arrival_open(&e.arrival, b);
+    CHECK(weir_watch_create(e.context, e.arrival.ends[0], &e.watch));
+    CHECK(weir_watch_start(e.watch, WEIR_WATCH_READ, WEIR_WATCH_PERSISTENT, WEIR_FOREVER, on_arrival, &e));
+    CHECK(weir_context_post(e.context, on_endless, &e));
+    bench_begin(&span);
+    arrival_begin(&e.arrival);
+    CHECK(weir_context_run(e.context, NULL));
+    bench_end(&span);
+    CHECK(weir_context_destroy(e.context));
+    return arrival_end(&e.arrival, &span);
+}
+
 /* ---- signal */
 
 struct counted {
@@ -180,6 +215,7 @@ int run_loop(const struct bench *b) {
     case SIGNAL: return run_signal(b);
     case RESOLVE: return run_resolve(b);
     case IDLE: return run_idle(b);
+    case ARRIVAL: return run_arrival(b);
     default: return bench_unsupported(b);
     }
 }

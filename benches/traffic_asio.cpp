@@ -251,6 +251,42 @@ int run_idle(const bench *options) {
     return result;
 }
 
+// ---- arrival
+
+struct Arrival {
+    arrival a;
+    asio::io_context context{1};
+    asio::posix::stream_descriptor pipe{context};
+
+    void handler() {
+        asio::post(context, [this] {
+            if (arrival_handler(&a)) handler();
+        });
+    }
+
+    void wait() {
+        pipe.async_wait(asio::posix::stream_descriptor::wait_read, [this](std::error_code error) {
+            REQUIRE(!error);
+            if (!arrival_read(&a)) wait();
+        });
+    }
+};
+
+int run_arrival(const bench *b) {
+    bench_span span;
+    Arrival arrival;
+    arrival_open(&arrival.a, b);
+    arrival.pipe.assign(arrival.a.ends[0]);
+    arrival.wait();
+    arrival.handler();
+    bench_begin(&span);
+    arrival_begin(&arrival.a);
+    arrival.context.run();
+    bench_end(&span);
+    arrival.pipe.release();
+    return arrival_end(&arrival.a, &span);
+}
+
 } // namespace
 
 int run_traffic(const bench *b) {
@@ -264,6 +300,7 @@ int run_loop(const bench *b) {
     case SIGNAL: return run_signal(b);
     case RESOLVE: return run_resolve(b);
     case IDLE: return run_idle(b);
+    case ARRIVAL: return run_arrival(b);
     default: return bench_unsupported(b);
     }
 }

@@ -240,12 +240,46 @@ static int run_idle(const struct bench *options) {
     return result;
 }
 
+/* ---- arrival */
+
+static void on_endless(struct ev_loop *loop, ev_watcher *handler, int events) {
+    (void)events;
+    if (arrival_handler(handler->data)) ev_feed_event(loop, handler, EV_CUSTOM);
+}
+
+static void on_arrival(struct ev_loop *loop, ev_io *io, int events) {
+    (void)events;
+    if (arrival_read(io->data)) ev_io_stop(loop, io);
+}
+
+static int run_arrival(const struct bench *b) {
+    struct bench_span span;
+    struct arrival a;
+    ev_watcher handler;
+    ev_io io;
+    struct ev_loop *loop = ev_loop_new(EVBACKEND_EPOLL);
+    REQUIRE(loop != NULL);
+    arrival_open(&a, b);
+    ev_init(&handler, on_endless);
+    ev_io_init(&io, on_arrival, a.ends[0], EV_READ);
+    handler.data = io.data = &a;
+    ev_io_start(loop, &io);
+    ev_feed_event(loop, &handler, EV_CUSTOM);
+    bench_begin(&span);
+    arrival_begin(&a);
+    ev_run(loop, 0);
+    bench_end(&span);
+    ev_loop_destroy(loop);
+    return arrival_end(&a, &span);
+}
+
 int run_loop(const struct bench *b) {
     switch (b->workload) {
     case TIMER_REARM: return run_rearm(b);
     case RING: return run_ring(b);
     case SIGNAL: return run_signal(b);
     case IDLE: return run_idle(b);
+    case ARRIVAL: return run_arrival(b);
     default: return bench_unsupported(b);
     }
 }

@@ -238,12 +238,53 @@ static int run_idle(const struct bench *options) {
     return result;
 }
 
+/* ---- arrival */
+
+struct endless {
+    struct arrival arrival;
+    struct event *handler, *readable;
+};
+
+static void on_endless(evutil_socket_t fd, short what, void *user) {
+    struct endless *e = user;
+    (void)fd;
+    (void)what;
+    if (arrival_handler(&e->arrival)) event_active(e->handler, EV_READ, 0);
+}
+
+static void on_arrival(evutil_socket_t fd, short what, void *user) {
+    struct endless *e = user;
+    (void)fd;
+    (void)what;
+    if (arrival_read(&e->arrival)) event_del(e->readable);
+}
+
+static int run_arrival(const struct bench *b) {
+    struct bench_span span;
+    struct endless e;
+    struct event_base *base = new_base();
+    arrival_open(&e.arrival, b);
+    e.handler = event_new(base, -1, EV_PERSIST, on_endless, &e);
+    e.readable = event_new(base, e.arrival.ends[0], EV_READ | EV_PERSIST, on_arrival, &e);
+    REQUIRE(e.handler != NULL && e.readable != NULL && event_add(e.readable, NULL) == 0);
+    event_active(e.handler, EV_READ, 0);
+    bench_begin(&span);
+    arrival_begin(&e.arrival);
+    REQUIRE(event_base_loop(base, 0) >= 0);
+    bench_end(&span);
+    event_free(e.handler);
+    event_free(e.readable);
+    event_base_free(base);
+    return arrival_end(&e.arrival, &span);
+}
+
 int run_loop(const struct bench *b) {
     switch (b->workload) {
     case TIMER_REARM: return run_rearm(b);
     case RING: return run_ring(b);
     case SIGNAL: return run_signal(b);
     case IDLE: return run_idle(b);
+    case ARRIVAL: return run_arrival(b);
     default: return bench_unsupported(b);
     }
 }

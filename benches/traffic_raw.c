@@ -195,12 +195,33 @@ static int run_idle(const struct bench *options) {
     return result;
 }
 
+/* ---- arrival: a look at the kernel after each handler */
+
+static int run_arrival(const struct bench *b) {
+    struct bench_span span;
+    struct arrival a;
+    struct epoll_event event;
+    arrival_open(&a, b);
+    int set = new_set(a.ends[0], EPOLLIN);
+    bool more = true, all = false;
+    bench_begin(&span);
+    arrival_begin(&a);
+    while (!all) {
+        if (more) more = arrival_handler(&a);
+        if (epoll_wait(set, &event, 1, more ? 0 : -1) == 1) all = arrival_read(&a);
+    }
+    bench_end(&span);
+    close(set);
+    return arrival_end(&a, &span);
+}
+
 int run_loop(const struct bench *b) {
     switch (b->workload) {
     case RING: return run_ring(b);
     case SIGNAL: return run_signal(b);
     case RESOLVE: return run_resolve(b);
     case IDLE: return run_idle(b);
+    case ARRIVAL: return run_arrival(b);
     default: return bench_unsupported(b); /* a loop by hand has no timer queue */
     }
 }

@@ -307,6 +307,37 @@ static int run_idle(const struct bench *options) {
     return result;
 }
 
+/* ---- arrival */
+
+static void arrival_on_idle(uv_idle_t *idle) {
+    if (!arrival_handler(idle->data)) uv_close((uv_handle_t *)idle, NULL);
+}
+
+static void arrival_on_readable(uv_poll_t *poll, int status, int events) {
+    (void)events;
+    REQUIRE(status == 0);
+    if (arrival_read(poll->data)) uv_close((uv_handle_t *)poll, NULL);
+}
+
+static int run_arrival(const struct bench *b) {
+    struct bench_span span;
+    struct arrival a;
+    uv_loop_t loop;
+    uv_idle_t idle;
+    uv_poll_t poll;
+    arrival_open(&a, b);
+    REQUIRE(uv_loop_init(&loop) == 0 && uv_idle_init(&loop, &idle) == 0 && uv_poll_init(&loop, &poll, a.ends[0]) == 0);
+    idle.data = poll.data = &a;
+    REQUIRE(uv_idle_start(&idle, arrival_on_idle) == 0);
+    REQUIRE(uv_poll_start(&poll, UV_READABLE, arrival_on_readable) == 0);
+    bench_begin(&span);
+    arrival_begin(&a);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    bench_end(&span);
+    REQUIRE(uv_loop_close(&loop) == 0);
+    return arrival_end(&a, &span);
+}
+
 int run_loop(const struct bench *b) {
     switch (b->workload) {
     case TIMER_REARM: return run_rearm(b);
@@ -314,6 +345,7 @@ int run_loop(const struct bench *b) {
     case SIGNAL: return run_signal(b);
     case RESOLVE: return run_resolve(b);
     case IDLE: return run_idle(b);
+    case ARRIVAL: return run_arrival(b);
     default: return bench_unsupported(b);
     }
 }
