@@ -2,7 +2,7 @@
 #![allow(unsafe_code, reason = "running popped ops, with the reactor's role")]
 
 use super::batch;
-use super::completion::Sink;
+use super::completion::{Sink, call_status};
 use super::frame::{Caller, Frame};
 use super::op::{Op, OpQueue};
 use super::run_queue::{Item, Limit, Stay, Step};
@@ -139,18 +139,23 @@ impl Scheduler {
             batch::deliver(frame, &taken);
             self.work_settle(frame, stay, 1);
             self.run_inline(frame, stay);
+            if frame.measures {
+                continue;
+            }
             while ahead.any() {
                 let next = self.run_queue.next_ahead(&frame.private, stay, &mut ahead);
-                let Some(call) = next else { return };
-                frame.budget.renew_unassisted();
-                batch::deliver_call(frame, call);
+                let Some(call) = next else { break };
+                call_status(call.callback, 0, call.user);
+                // What it has begun by the budget, or has queued to be served at once, is work besides.
                 if frame.is_settled() {
                     stay.owe_one();
                 } else {
                     self.work_settle(frame, stay, 1);
+                    self.run_inline(frame, stay);
+                    frame.budget.renew_unassisted();
                 }
-                self.run_inline(frame, stay);
             }
+            frame.delivered.set(frame.delivered.get() + ahead.taken());
         }
     }
 

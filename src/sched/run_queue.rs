@@ -943,6 +943,7 @@ impl RunQueue {
 
     /// Stops for good, and waits until no thread is inside run.
     pub fn end(&self, interrupt: impl FnOnce()) {
+        self.inbox.doubt();
         let mut shared = self.shared.lock();
         shared.ending = true;
         self.stop_locked(&mut shared, interrupt);

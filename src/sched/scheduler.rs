@@ -412,9 +412,7 @@ impl Scheduler {
             frame.work.set(frame.work.get() + i64::from(added));
             return added;
         }
-        caller.target(token).is_some_and(|sched| {
-            !sched.is_closing() && sched.run_queue.post_more(call, Tag::of(token))
-        })
+        caller.target(token).is_some_and(|sched| sched.run_queue.post_more(call, Tag::of(token)))
     }
 
     /// The rest of it.
