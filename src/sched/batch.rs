@@ -75,7 +75,7 @@ pub fn append(queue: &OpQueue, call: Call) -> bool {
 }
 
 /// Adds a call to a queue.
-#[inline]
+#[inline(always)]
 pub fn push(queue: &OpQueue, streak: &Streak, caller: &Caller, call: Call) -> Result<(), Errno> {
     if !append(queue, call) {
         let op = new_op(streak.goes_on(queue), caller, call)?;
@@ -260,6 +260,8 @@ impl Ahead {
 ///
 /// # Safety
 /// `op` is a batch's, popped by this thread.
+#[cold]
+#[inline(never)]
 pub unsafe fn run(op: NonNull<Op>, frame: &Frame) {
     let queue = OpQueue::new();
     queue.push(op);

@@ -132,7 +132,7 @@ impl Scheduler {
     }
 
     /// Runs posted calls while they are next and this thread is alone inside.
-    #[inline(always)]
+    #[inline(never)]
     fn run_calls(&self, frame: &Frame, stay: &Stay) {
         while let Some((taken, mut ahead)) = self.run_queue.next_call(&frame.private, stay) {
             frame.budget.renew_unassisted();
@@ -159,6 +159,18 @@ impl Scheduler {
         }
     }
 
+    /// Runs what a callback has queued while nothing else is queued and this thread is alone inside.
+    #[inline(never)]
+    fn run_own(&self, frame: &Frame, stay: &Stay) {
+        while let Some(op) = self.run_queue.next_own(&frame.private, stay) {
+            frame.budget.renew_unassisted();
+            // SAFETY: popped from the frame's queue by this thread.
+            unsafe { Op::run(op, frame) };
+            self.work_settle(frame, stay, 0);
+            self.run_inline(frame, stay);
+        }
+    }
+
     fn run_frame(&'static self, frame: &Frame, count: Count) -> Result<usize, Errno> {
         let stay = &frame.stay;
         loop {
@@ -170,23 +182,28 @@ impl Scheduler {
                     stay.make_haste();
                 }
             }
-            if !frame.single && !stay.is_nested() {
-                self.run_calls(frame, stay);
-            }
             match self.run_queue.next(&frame.private, stay, || self.reactor().interrupt()) {
                 Step::Run(item, assisted) => {
                     frame.budget.renew(assisted);
-                    let mut calls = 0;
                     match item {
-                        // SAFETY: popped from the queue by this thread.
-                        Item::Op(op) => unsafe { Op::run(op, frame) },
+                        Item::Op(op) => {
+                            // SAFETY: popped from the queue by this thread.
+                            unsafe { Op::run(op, frame) };
+                            self.work_settle(frame, stay, 0);
+                            self.run_inline(frame, stay);
+                            if !frame.private.is_empty() && count == Count::All {
+                                self.run_own(frame, stay);
+                            }
+                        }
                         Item::Call(taken) => {
                             batch::deliver(frame, &taken);
-                            calls = 1;
+                            self.work_settle(frame, stay, 1);
+                            self.run_inline(frame, stay);
+                            if !frame.single && !stay.is_nested() {
+                                self.run_calls(frame, stay);
+                            }
                         }
                     }
-                    self.work_settle(frame, stay, calls);
-                    self.run_inline(frame, stay);
                     if count == Count::One && frame.delivered.get() > 0 {
                         break;
                     }
