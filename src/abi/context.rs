@@ -432,7 +432,7 @@ pub extern "C" fn weir_context_post(
     user: *mut c_void,
 ) -> c_int {
     let caller = Caller::current();
-    code(Scheduler::post_call(&caller, any(context.cast()), callback, user))
+    Scheduler::post_call(&caller, any(context.cast()), callback, user)
 }
 
 /// Calls a function at once with status 0 when the calling thread is inside run of this context, else as

@@ -90,7 +90,7 @@ fn submit(
     let handle = submission.handle;
     let user = submission.user;
     match submission.kind {
-        WEIR_SUBMIT_POST => Scheduler::post_call(caller, context_token(context)?, None, user),
+        WEIR_SUBMIT_POST => Scheduler::post_new(caller, context_token(context)?, None, user),
         WEIR_SUBMIT_READ_SOME => transfer(caller, submission, Dir::Read, false),
         WEIR_SUBMIT_READ => transfer(caller, submission, Dir::Read, true),
         WEIR_SUBMIT_WRITE_SOME => transfer(caller, submission, Dir::Write, false),

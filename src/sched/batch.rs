@@ -75,7 +75,7 @@ pub fn append(queue: &OpQueue, call: Call) -> bool {
 }
 
 /// Adds a call to a queue.
-#[inline]
+#[inline(always)]
 pub fn push(queue: &OpQueue, streak: &Streak, caller: &Caller, call: Call) -> Result<(), Errno> {
     if !append(queue, call) {
         let op = new_op(streak.goes_on(queue), caller, call)?;
@@ -213,6 +213,7 @@ pub fn take(queue: &OpQueue, front: NonNull<Op>) -> Taken {
 pub struct Ahead {
     batch: &'static Batch,
     at: *const MaybeUninit<Call>,
+    begin: usize,
     first: usize,
     last: usize,
 }
@@ -222,13 +223,18 @@ impl Ahead {
     pub fn of(front: NonNull<Op>) -> Self {
         let batch = of_op(front);
         let first = batch.first.get();
-        Ahead { batch, at: batch.slot(first), first, last: batch.end.get() - 1 }
+        Ahead { batch, at: batch.slot(first), begin: first, first, last: batch.end.get() - 1 }
     }
 
     /// True when there is one.
     #[inline(always)]
     pub fn any(&self) -> bool {
         self.first < self.last
+    }
+
+    /// How many were taken.
+    pub fn taken(&self) -> usize {
+        self.first - self.begin
     }
 
     /// How many there are.
@@ -254,6 +260,8 @@ impl Ahead {
 ///
 /// # Safety
 /// `op` is a batch's, popped by this thread.
+#[cold]
+#[inline(never)]
 pub unsafe fn run(op: NonNull<Op>, frame: &Frame) {
     let queue = OpQueue::new();
     queue.push(op);
@@ -271,12 +279,6 @@ pub fn deliver(frame: &Frame, taken: &Taken) {
     }
     let status = if frame.draining { Errno::CANCELED.code() } else { 0 };
     deliver_status(frame, taken.call.callback, status, taken.call.user);
-}
-
-/// Calls one function, in no context that is being destroyed.
-#[inline(always)]
-pub fn deliver_call(frame: &Frame, call: Call) {
-    deliver_status(frame, call.callback, 0, call.user);
 }
 
 /// Has the processor get the cache line that is written to three lines later: whoever ran what was there before has
@@ -427,7 +429,8 @@ impl Cache {
     fn pop(&self) -> Option<NonNull<Op>> {
         let op = NonNull::new(self.head.get())?;
         // SAFETY: cached blocks are this thread's.
-        self.head.set(unsafe { op.as_ref() }.next());
+        let next = unsafe { op.as_ref() }.next();
+        self.head.set(next);
         self.count.set(self.count.get() - 1);
         Some(op)
     }

@@ -60,29 +60,37 @@ impl<T> BiasedLock<T> {
     }
 
     /// Takes the lock; a bias ends.
+    #[inline]
     pub fn lock(&self) -> Guard<'_, T> {
         let mutex = self.mutex.lock();
         // Acquire: an owner that gave the bias up by itself has published its writes by this.
         let owner = self.owner.load(Ordering::Acquire);
         if !owner.is_null() {
-            self.owner.store(ptr::null_mut(), Ordering::Relaxed);
-            heavy_fence();
-            // SAFETY: an owner takes the mutex, which is held here, on its way out of run, and that ends
-            // its bias; its flag lives in the frame, which goes after that.
-            let busy = unsafe { &(*owner).busy };
-            let mut spins = 0_u32;
-            // Acquire: what the owner wrote under its bias is seen from here on.
-            while busy.load(Ordering::Acquire) {
-                // Short: the owner does not run user code meanwhile. Unless it lost its core.
-                if spins < 100 {
-                    spins += 1;
-                    spin_hint();
-                } else {
-                    yield_now();
-                }
-            }
+            self.revoke(owner);
         }
         Guard { lock: self, bias: None, mutex: Some(mutex), end_bias: false }
+    }
+
+    /// Takes the bias away, and waits until its owner is not inside. Under the mutex.
+    #[cold]
+    #[inline(never)]
+    fn revoke(&self, owner: *mut Bias) {
+        self.owner.store(ptr::null_mut(), Ordering::Relaxed);
+        heavy_fence();
+        // SAFETY: an owner takes the mutex, which is held here, on its way out of run, and that ends
+        // its bias; its flag lives in the frame, which goes after that.
+        let busy = unsafe { &(*owner).busy };
+        let mut spins = 0_u32;
+        // Acquire: what the owner wrote under its bias is seen from here on.
+        while busy.load(Ordering::Acquire) {
+            // Short: the owner does not run user code meanwhile. Unless it lost its core.
+            if spins < 100 {
+                spins += 1;
+                spin_hint();
+            } else {
+                yield_now();
+            }
+        }
     }
 
     /// Takes the lock for the thread that it may be biased to.

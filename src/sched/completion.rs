@@ -194,11 +194,10 @@ fn hold_record_back(frame: &Frame, op: NonNull<Op>) -> bool {
 pub fn deliver_status(frame: &Frame, callback: StatusFn, status: c_int, user: *mut c_void) {
     frame.delivered.set(frame.delivered.get() + 1);
     if frame.measures {
-        // SAFETY: the user promised a function of this type that may be called with this pointer.
-        measured(frame, user, move || unsafe { callback(status, user) });
+        measured(frame, user, move || call_status(callback, status, user));
     } else {
-        // SAFETY: as above. (Not by `call`: its closure would be built in memory for the other branch.)
-        unsafe { callback(status, user) }
+        // Not by `call`: its closure would be built in memory, for the other branch.
+        call_status(callback, status, user);
     }
 }
 
@@ -207,6 +206,13 @@ pub fn deliver_status(frame: &Frame, callback: StatusFn, status: c_int, user: *m
 pub fn deliver_io(frame: &Frame, callback: IoFn, status: c_int, bytes: usize, user: *mut c_void) {
     // SAFETY: as in `deliver_status`.
     call(frame, user, || unsafe { callback(status, bytes, user) });
+}
+
+/// The same where callbacks are not timed, and the caller counts them.
+#[inline(always)]
+pub fn call_status(callback: StatusFn, status: c_int, user: *mut c_void) {
+    // SAFETY: the user promised a function of this type that may be called with this pointer.
+    unsafe { callback(status, user) }
 }
 
 /// Calls a function of whichever kind, or writes the record. False when it was a record that nobody takes.

@@ -16,6 +16,9 @@ use super::table::Token;
 use crate::sys::errno::Errno;
 use std::ptr::NonNull;
 
+#[cfg(not(loom))]
+const _: () = assert!(size_of::<SpinLock<Posted>>() <= 64);
+
 #[cfg(all(test, loom))]
 mod models;
 
@@ -34,14 +37,17 @@ impl Tag {
     }
 }
 
-/// What the lock guards.
+/// What the lock guards; with the lock itself a cache line.
 struct Posted {
     tag: Tag,
+    /// Whose calls are added to others in the room: nobody's once the context is being destroyed, so that a poster
+    /// need not ask for that.
+    room_tag: Tag,
     queue: OpQueue,
     /// In the batch at the end of the queue, if that is one.
     room: Room,
     /// Those that are not counted as work yet.
-    uncounted: i64,
+    uncounted: u32,
     /// Calls at the end that are ops by themselves; as many as there may be where the posts that were taken last
     /// were many: so many will come again.
     singles: u32,
@@ -70,6 +76,7 @@ impl Inbox {
         Inbox {
             posted: SpinLock::new(Posted {
                 tag: Tag::CLOSED,
+                room_tag: Tag::CLOSED,
                 queue: OpQueue::new(),
                 room: Room::none(),
                 uncounted: 0,
@@ -81,13 +88,21 @@ impl Inbox {
 
     /// Opens it for a context.
     pub fn open(&self, tag: Tag) {
-        self.posted.lock().tag = tag;
+        let mut posted = self.posted.lock();
+        posted.tag = tag;
+        posted.room_tag = tag;
+    }
+
+    /// Each post has to ask from now on whether the context still takes any.
+    pub fn doubt(&self) {
+        self.posted.lock().room_tag = Tag::CLOSED;
     }
 
     /// Takes posts no longer; moves those it has to `queue`. Returns as [`Inbox::drain_into`].
     pub fn close(&self, queue: &OpQueue) -> i64 {
         let mut posted = self.posted.lock();
         posted.tag = Tag::CLOSED;
+        posted.room_tag = Tag::CLOSED;
         self.take_all(&mut posted, queue)
     }
 
@@ -106,7 +121,7 @@ impl Inbox {
         posted.finish_room();
         posted.queue.push(op);
         posted.singles = 0;
-        posted.uncounted += i64::from(tag.is_some());
+        posted.uncounted += u32::from(tag.is_some());
         Some(first)
     }
 
@@ -115,7 +130,7 @@ impl Inbox {
     #[inline(always)]
     pub fn append_call(&self, call: Call, tag: Tag) -> bool {
         let Some(mut posted) = self.posted.try_lock() else { return false };
-        if posted.tag != tag || !posted.room.add(call) {
+        if posted.room_tag != tag || !posted.room.add(call) {
             return false;
         }
         posted.uncounted += 1;
@@ -188,7 +203,7 @@ impl Inbox {
         posted.finish_room();
         queue.append(&posted.queue);
         let uncounted = std::mem::take(&mut posted.uncounted);
-        posted.singles = if uncounted > i64::from(SINGLE) { SINGLE } else { 0 };
-        uncounted
+        posted.singles = if uncounted > SINGLE { SINGLE } else { 0 };
+        i64::from(uncounted)
     }
 }

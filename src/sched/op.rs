@@ -57,6 +57,7 @@ impl Op {
     ///
     /// # Safety
     /// `op` was popped by this thread and its object is alive.
+    #[inline]
     pub unsafe fn run(op: NonNull<Op>, frame: &Frame) {
         // SAFETY: popped by the caller, so nobody else touches it; `run` matches the object it is in.
         unsafe {

@@ -2,7 +2,7 @@
 #![allow(unsafe_code, reason = "running popped ops, with the reactor's role")]
 
 use super::batch;
-use super::completion::Sink;
+use super::completion::{Sink, call_status};
 use super::frame::{Caller, Frame};
 use super::op::{Op, OpQueue};
 use super::run_queue::{Item, Limit, Stay, Step};
@@ -132,25 +132,42 @@ impl Scheduler {
     }
 
     /// Runs posted calls while they are next and this thread is alone inside.
-    #[inline(always)]
+    #[inline(never)]
     fn run_calls(&self, frame: &Frame, stay: &Stay) {
         while let Some((taken, mut ahead)) = self.run_queue.next_call(&frame.private, stay) {
             frame.budget.renew_unassisted();
             batch::deliver(frame, &taken);
             self.work_settle(frame, stay, 1);
             self.run_inline(frame, stay);
+            if frame.measures {
+                continue;
+            }
             while ahead.any() {
                 let next = self.run_queue.next_ahead(&frame.private, stay, &mut ahead);
-                let Some(call) = next else { return };
-                frame.budget.renew_unassisted();
-                batch::deliver_call(frame, call);
+                let Some(call) = next else { break };
+                call_status(call.callback, 0, call.user);
+                // What it has begun by the budget, or has queued to be served at once, is work besides.
                 if frame.is_settled() {
                     stay.owe_one();
                 } else {
                     self.work_settle(frame, stay, 1);
+                    self.run_inline(frame, stay);
+                    frame.budget.renew_unassisted();
                 }
-                self.run_inline(frame, stay);
             }
+            frame.delivered.set(frame.delivered.get() + ahead.taken());
+        }
+    }
+
+    /// Runs what a callback has queued while nothing else is queued and this thread is alone inside.
+    #[inline(never)]
+    fn run_own(&self, frame: &Frame, stay: &Stay) {
+        while let Some(op) = self.run_queue.next_own(&frame.private, stay) {
+            frame.budget.renew_unassisted();
+            // SAFETY: popped from the frame's queue by this thread.
+            unsafe { Op::run(op, frame) };
+            self.work_settle(frame, stay, 0);
+            self.run_inline(frame, stay);
         }
     }
 
@@ -165,23 +182,28 @@ impl Scheduler {
                     stay.make_haste();
                 }
             }
-            if !frame.single && !stay.is_nested() {
-                self.run_calls(frame, stay);
-            }
             match self.run_queue.next(&frame.private, stay, || self.reactor().interrupt()) {
                 Step::Run(item, assisted) => {
                     frame.budget.renew(assisted);
-                    let mut calls = 0;
                     match item {
-                        // SAFETY: popped from the queue by this thread.
-                        Item::Op(op) => unsafe { Op::run(op, frame) },
+                        Item::Op(op) => {
+                            // SAFETY: popped from the queue by this thread.
+                            unsafe { Op::run(op, frame) };
+                            self.work_settle(frame, stay, 0);
+                            self.run_inline(frame, stay);
+                            if !frame.private.is_empty() && count == Count::All {
+                                self.run_own(frame, stay);
+                            }
+                        }
                         Item::Call(taken) => {
                             batch::deliver(frame, &taken);
-                            calls = 1;
+                            self.work_settle(frame, stay, 1);
+                            self.run_inline(frame, stay);
+                            if !frame.single && !stay.is_nested() {
+                                self.run_calls(frame, stay);
+                            }
                         }
                     }
-                    self.work_settle(frame, stay, calls);
-                    self.run_inline(frame, stay);
                     if count == Count::One && frame.delivered.get() > 0 {
                         break;
                     }

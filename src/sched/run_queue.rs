@@ -623,6 +623,29 @@ impl RunQueue {
         })
     }
 
+    /// A shorter way to an op that the last handler has queued while nothing else is: it need not travel through the
+    /// queue, past the sentinel. The same order, and nothing is held back from others.
+    #[inline(always)]
+    pub fn next_own(&self, private: &OpQueue, stay: &Stay) -> Option<NonNull<Op>> {
+        self.shared.with_bias(&stay.bias, |shared| {
+            let front = private.front()?;
+            // SAFETY: in the frame's queue, which is this thread's.
+            if unsafe { front.as_ref() }.is_batch()
+                || stay.limit.get() != Limit::Forever
+                || !shared.queue.is_only(self.sentinel.as_ptr())
+                || !shared.deferred.is_empty()
+                || !shared.pace.take_quick()
+            {
+                return None;
+            }
+            private.pop();
+            shared.queue.append(private);
+            shared.pace.handlers += 1;
+            stay.taken.set(stay.taken.get() + 1);
+            Some(front)
+        })?
+    }
+
     /// The next thing to do for a thread inside run. `private` holds what its last handler queued.
     /// Between handlers the lock is biased to a thread that is alone inside; not in the kernel, where it
     /// is another thread that will want it, to wake this one.
@@ -653,22 +676,11 @@ impl RunQueue {
         if !shared.has_bias() || shared.stopped || matches!(stay.limit.get(), Limit::Until(_)) {
             return None;
         }
-        let mut front = shared.queue.front()?;
-        let mut from = &shared.queue;
+        let front = shared.queue.front()?;
         if front == self.sentinel.as_ptr() {
-            // A handler has posted while nothing else is queued: its op need not travel through the queue,
-            // past the sentinel. The same order, and nothing is held back from others.
-            front = private.front()?;
-            from = private;
-            if stay.limit.get() != Limit::Forever
-                || !shared.queue.is_only(self.sentinel.as_ptr())
-                || !shared.deferred.is_empty()
-                || !shared.pace.take_quick()
-            {
-                return None;
-            }
+            return None;
         }
-        let item = Item::take(from, front);
+        let item = Item::take(&shared.queue, front);
         shared.queue.append(private);
         shared.pace.handlers += 1;
         stay.taken.set(stay.taken.get() + 1);
@@ -706,7 +718,9 @@ impl RunQueue {
                     let item = Item::take(&shared.queue, op);
                     // Cascade: who takes one wakes the next while there is more.
                     let more = !shared.queue.is_empty();
-                    let assisted = !more || self.wake_one(shared, &interrupt);
+                    // Where nobody sleeps there is no more to it.
+                    let sleeps = shared.wakeup.has_waiters() || shared.role == Role::Blocking;
+                    let assisted = !more || sleeps && self.wake_one(shared, &interrupt);
                     return Step::Run(item, assisted);
                 }
                 // Another thread has the reactor's role.
@@ -943,6 +957,7 @@ impl RunQueue {
 
     /// Stops for good, and waits until no thread is inside run.
     pub fn end(&self, interrupt: impl FnOnce()) {
+        self.inbox.doubt();
         let mut shared = self.shared.lock();
         shared.ending = true;
         self.stop_locked(&mut shared, interrupt);

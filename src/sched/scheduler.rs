@@ -19,7 +19,7 @@ use super::table::{Entry, Head, Table, Token};
 use super::timers::{Before, Host, Timers, Wake};
 use crate::sys::clock;
 use crate::sys::errno::Errno;
-use libc::c_void;
+use libc::{c_int, c_void};
 use std::cell::UnsafeCell;
 use std::os::fd::RawFd;
 use std::ptr::NonNull;
@@ -392,34 +392,54 @@ impl Scheduler {
         token: Token,
         callback: Option<StatusFn>,
         user: *mut c_void,
-    ) -> Result<(), Errno> {
-        if let Some(callback) = callback
-            && Self::post_more(caller, token, Call { callback, user })
-        {
-            return Ok(());
+    ) -> c_int {
+        if let Some(callback) = callback {
+            let call = Call { callback, user };
+            if let Some(frame) = caller.top()
+                && frame.token == token.raw()
+            {
+                if !frame.sched.is_closing() {
+                    if !batch::append(&frame.private, call) {
+                        return Self::post_inside(caller, frame, call);
+                    }
+                    frame.work.set(frame.work.get() + 1);
+                    return 0;
+                }
+            } else if let Some(sched) = caller.target(token)
+                && sched.run_queue.post_more(call, Tag::of(token))
+            {
+                // By the inbox's tag the context is the handle's still.
+                return 0;
+            }
         }
-        Self::post_new(caller, token, callback, user)
+        Self::post_else(caller, token, callback, user)
     }
 
-    /// Adds a call to those that the thread, or another one, has posted before it; false if it can't be
-    /// done in this way. The inbox's tag tells whether the context is still the handle's.
-    #[inline(always)]
-    fn post_more(caller: &Caller, token: Token, call: Call) -> bool {
-        if let Some(frame) = caller.top()
-            && frame.token == token.raw()
-        {
-            let added = !frame.sched.is_closing() && batch::append(&frame.private, call);
-            frame.work.set(frame.work.get() + i64::from(added));
-            return added;
-        }
-        caller.target(token).is_some_and(|sched| {
-            !sched.is_closing() && sched.run_queue.post_more(call, Tag::of(token))
-        })
-    }
-
-    /// The rest of it.
+    /// Adds an op with a call to what the running callback has queued.
     #[inline(never)]
-    fn post_new(
+    fn post_inside(caller: &Caller, frame: &Frame, call: Call) -> c_int {
+        if batch::push(&frame.private, &frame.streak, caller, call).is_err() {
+            return Errno::NOMEM.code();
+        }
+        frame.work.set(frame.work.get() + 1);
+        0
+    }
+
+    #[inline(never)]
+    fn post_else(
+        caller: &Caller,
+        token: Token,
+        callback: Option<StatusFn>,
+        user: *mut c_void,
+    ) -> c_int {
+        match Self::post_new(caller, token, callback, user) {
+            Ok(()) => 0,
+            Err(error) => error.code(),
+        }
+    }
+
+    /// The same at length.
+    pub fn post_new(
         caller: &Caller,
         token: Token,
         callback: Option<StatusFn>,
@@ -428,7 +448,7 @@ impl Scheduler {
         let Some(callback) = callback else { return Self::post_record(caller, token, user) };
         let call = Call { callback, user };
         if let Some(frame) = caller.top()
-            && frame.sched.head.is_live_as(token)
+            && frame.token == token.raw()
         {
             frame.sched.check_open()?;
             batch::push(&frame.private, &frame.streak, caller, call)?;
@@ -486,7 +506,7 @@ impl Scheduler {
     ) -> Result<(), Errno> {
         let inside = caller.frames().find(|frame| frame.sched.head.is_live_as(token));
         let (Some(frame), Some(callback)) = (inside, callback) else {
-            return Self::post_call(caller, token, callback, user);
+            return Self::post_new(caller, token, callback, user);
         };
         frame.sched.check_open()?;
         call_now(callback, user);
