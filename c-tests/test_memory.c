@@ -1,6 +1,8 @@
 /* The program's own allocator. One case a process: it is set once. */
 #include "net.h"
 
+#include <sys/resource.h>
+
 static atomic_size_t blocks, bytes, calls;
 static atomic_int fail;
 
@@ -130,6 +132,54 @@ TEST(without_memory_threads_sleep_and_wake)
     for (int i = 0; i < 4; i++)
         join_thread(threads[i]);
     fail = 0;
+    CHECK_OK(weir_context_destroy(context));
+}
+
+/* docs/benchmarks.md has these figures. The tables double, and hold this many when they are full. */
+enum { FULL = 64 * 15 };
+
+static size_t before_all;
+
+static void measure_from_here(void)
+{
+    before_all = bytes;
+}
+
+static void expect_each(const char *what, size_t limit)
+{
+    size_t each = (bytes - before_all + FULL - 1) / FULL;
+    if (each > limit)
+        fprintf(stderr, "%s: %zu bytes\n", what, each);
+    CHECK(each <= limit);
+}
+
+TEST(a_stream_that_waits_to_be_read_is_small)
+{
+    CHECK_OK(weir_set_allocator(&own));
+    struct rlimit fds;
+    CHECK_EQ(getrlimit(RLIMIT_NOFILE, &fds), 0);
+    fds.rlim_cur = fds.rlim_max;
+    CHECK_EQ(setrlimit(RLIMIT_NOFILE, &fds), 0);
+    if (fds.rlim_cur < FULL + 64)
+        CHECK_SKIP("too few fds");
+    weir_context *context = new_context();
+    struct counter counter = {0};
+    static weir_stream *streams[FULL];
+    char byte;
+    measure_from_here();
+    for (size_t i = 0; i < FULL; i += 2) {
+        CHECK_OK(weir_stream_pair(context, &streams[i], &streams[i + 1]));
+        for (size_t end = i; end < i + 2; end++)
+            CHECK_OK(weir_stream_read_some(streams[end], &byte, 1, count_io, &counter));
+    }
+    expect_each("a stream", 152);
+    /* What it takes to write is given back: once for all of them. */
+    for (size_t i = 0; i < FULL; i++) {
+        CHECK_OK(weir_stream_write(streams[i], "", 1, count_io, &counter));
+        CHECK_OK(weir_context_poll(context, NULL));
+        CHECK_OK(weir_context_restart(context));
+    }
+    expect_each("a stream that has written", 152 + 10);
     CHECK_OK(weir_context_destroy(context));
 }
 

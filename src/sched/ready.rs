@@ -7,7 +7,7 @@ use super::descriptor::{CLOSED, Descriptor, Dir, Locked};
 use super::drive::{Driven, Tried};
 use super::frame::{Caller, Frame};
 use super::op::Op;
-use super::operation::Phase;
+use super::operation::{Phase, Slot};
 use super::readiness::Seen;
 use super::scheduler::Scheduler;
 use super::side::Side;
@@ -143,13 +143,38 @@ fn run_one(
 /// closed, before the callback runs.
 #[inline(always)]
 fn deliver_done(locked: Locked, dir: Dir, frame: &Frame) {
-    let Locked { descriptor, guard, .. } = locked;
-    let Some(slot) = descriptor.slot(dir) else { return };
-    let (io, callback, user) = (slot.io(), slot.callback(), slot.user());
-    if io.is_none() && hold_back(frame, callback, slot.op()) {
+    let Some(slot) = locked.descriptor.slot(dir) else { return };
+    match slot.io() {
+        Some(io) => {
+            let (status, done, user) = end_done(locked, dir, slot, frame);
+            deliver_io(frame, io, status, done, user);
+        }
+        None => deliver_other(locked, dir, slot, frame),
+    }
+}
+
+/// The same for one that tells something else than a number of bytes.
+#[inline(never)]
+fn deliver_other(locked: Locked, dir: Dir, slot: Slot<'static>, frame: &Frame) {
+    let callback = slot.callback();
+    if hold_back(frame, callback, slot.op()) {
         return;
     }
-    let (status, done) = (slot.status(), slot.done());
+    let (status, done, user) = end_done(locked, dir, slot, frame);
+    let what = Delivery { status, value: done as u64, ..Delivery::default() };
+    deliver(frame, callback, what, user);
+}
+
+/// The direction is free again. What is left of the operation: its status, its count and the user's pointer.
+#[inline(always)]
+fn end_done(
+    locked: Locked,
+    dir: Dir,
+    slot: Slot<'static>,
+    frame: &Frame,
+) -> (i32, usize, *mut c_void) {
+    let Locked { descriptor, guard, .. } = locked;
+    let result = (slot.status(), slot.done(), slot.user());
     slot.set_phase(Phase::Idle);
     if dir == Dir::Write {
         descriptor.give_back(&Caller::of(frame));
@@ -158,16 +183,7 @@ fn deliver_done(locked: Locked, dir: Dir, frame: &Frame) {
     descriptor.recycle_if_done();
     drop(guard);
     Scheduler::work_finished(frame);
-    match io {
-        Some(io) => deliver_io(frame, io, status, done, user),
-        None => deliver_other(frame, callback, status, done, user),
-    }
-}
-
-#[inline(never)]
-fn deliver_other(frame: &Frame, callback: Callback, status: i32, done: usize, user: *mut c_void) {
-    let what = Delivery { status, value: done as u64, ..Delivery::default() };
-    deliver(frame, callback, what, user);
+    result
 }
 
 /// Takes and delivers one after another, until there are no more, the operation ends or others have waited
@@ -319,7 +335,7 @@ fn deliver_taken(
 fn run_done(descriptor: &'static Descriptor, dir: Dir, frame: &Frame) {
     let Some(locked) = descriptor.lock_popped() else { return };
     let Some(slot) = descriptor.slot(dir) else { return };
-    if !slot.takes() {
+    if slot.io().is_some() || !slot.takes() {
         return deliver_done(locked, dir, frame);
     }
     if slot.phase() == Phase::Delivering {

@@ -6,12 +6,13 @@
 #![allow(unsafe_code, reason = "a pool of intrusive nodes")]
 
 use super::call::give_back_at_end;
-use super::descriptor::Descriptor;
+use super::descriptor::{Descriptor, Locked};
 use super::extra::Extra;
 use super::frame::Caller;
 use super::op::Op;
 use super::operation::{Operation, Slot, Tags};
 use super::process_lock::{ProcessLock, Renew};
+use crate::sys::errno::Errno;
 use std::alloc::{Layout, alloc};
 use std::cell::{Cell, UnsafeCell};
 use std::mem::offset_of;
@@ -226,6 +227,13 @@ impl Descriptor {
             self.side.set(None);
             caller.sides().put(side);
         }
+    }
+}
+
+impl Locked {
+    /// Sees to it that an operation of the write direction, which begins next, does not fail for want of memory.
+    pub fn prepare_write(&mut self, caller: &Caller) -> Result<(), Errno> {
+        self.descriptor.lend(caller).map(drop).ok_or(Errno::NOMEM)
     }
 }
 

@@ -93,6 +93,13 @@ pub fn connect(
         open_locked(&mut stream, address.family())?;
     }
     let fd = stream.fd()?;
+    // What the operation needs is had before the kernel is asked for anything.
+    if let Err(error) = stream.prepare_write(caller) {
+        if opened {
+            stream.drop_fd();
+        }
+        return Err(error);
+    }
     let callback = callback.map_or(Callback::Record(OP_CONNECT), Callback::Status);
     if !opened && socket::peer_address(fd).is_ok() {
         // The kernel says so only at the second time.
