@@ -235,8 +235,8 @@ static inline void client_udp(const struct bench *b, int port, struct client_res
     unsigned char *block = client_block(b->size), *reply = (unsigned char *)malloc(b->size);
     int burst = b->workload == UDP_BURST ? BENCH_BURST : 1, fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     struct sockaddr_in address;
-    struct timeval limit = {5, 0};
-    uint64_t warm = 100, k = 0;
+    struct timeval patience = {5, 0};
+    uint64_t warm = 100, k = 0, limit = b->n > 0 ? warm + b->n : UINT64_MAX;
     int64_t begin = bench_now(), end = INT64_MAX;
     memset(&address, 0, sizeof address);
     address.sin_family = AF_INET;
@@ -244,13 +244,13 @@ static inline void client_udp(const struct bench *b, int port, struct client_res
     address.sin_port = htons((uint16_t)port);
     REQUIRE(reply != NULL && fd >= 0 && b->size > 1);
     REQUIRE(connect(fd, (struct sockaddr *)&address, sizeof address) == 0);
-    REQUIRE(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) == 0);
+    REQUIRE(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) == 0);
     for (;; k++) {
         if (k == warm) {
             begin = bench_now();
-            end = begin + (int64_t)(b->seconds * 1e9);
+            if (b->n == 0) end = begin + (int64_t)(b->seconds * 1e9);
         }
-        if (k % 16 == 0 && bench_now() >= end) break;
+        if (k >= limit || (k % 16 == 0 && bench_now() >= end)) break;
         for (int i = 0; i < burst; i++)
             REQUIRE(send(fd, client_message(block, b->size, (size_t)i, k), b->size, 0) == (ssize_t)b->size);
         for (int i = 0; i < burst; i++) {

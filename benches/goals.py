@@ -82,6 +82,9 @@ def table(results):
     """Lines of Markdown."""
     found = list(ratios(results)) + list(others(results))
     decided = [met for *_, met in found if met is not None]
+    if results.caveat():
+        yield f"**{results.caveat()}**"
+        yield ""
     yield (f"{sum(decided)} of {len(decided)} are met in this run. A ratio is of medians, of libweir (callbacks) to the other, "
            "above 1 where libweir is ahead; the best other loop is that of " + ", ".join(PEERS) + " to which it is least.")
     yield ""

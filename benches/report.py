@@ -110,6 +110,9 @@ def compared(results, group):
 
 def tables(results):
     about = results.about
+    if results.caveat():
+        yield f"**{results.caveat()}**"
+        yield ""
     yield from about["machine"]
     yield ""
     yield (f"Rounds: {about['rounds']}, interleaved{', short form' if about['quick'] else ''}. Median (minimum–maximum); in bold: "
@@ -158,6 +161,9 @@ def tables(results):
 def main_figures(results):
     """The README's table: ratios only."""
     columns = [rows.RAW, rows.UV, rows.EVENT, rows.EV, rows.ASIO]
+    if results.caveat():
+        yield results.caveat()
+        yield ""
     yield from table([""] + columns, [[text] + [
         "–" if (ratio := results.ratio(label, column)) is None else f"{ratio:.2f}" if ratio < 9.95 else f"{ratio:.0f}"
         for column in columns] for text, label in rows.MAIN])

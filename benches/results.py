@@ -8,9 +8,14 @@ import rows
 
 class Results:
     def __init__(self, about):
-        self.about = about  # rounds, quick, machine (lines), programs
+        self.about = about  # rounds, quick, machine (lines), load before the run
         self.found = {}  # (row's label, column) -> results in the order of the rounds
         self.failed = {}  # the same -> what went wrong
+
+    def caveat(self):
+        """What a reader must know first; "" on a machine that did nothing else."""
+        load = self.about.get("load", 0)
+        return f"Other programs ran on the machine (load {load}): these figures say little." if load >= 0.7 else ""
 
     def add(self, label, column, result):
         self.found.setdefault((label, column), []).append(result)
