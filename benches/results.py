@@ -57,8 +57,12 @@ class Results:
         return min(ratios) if ratios else None
 
     def columns(self, labels):
-        """Those that have a figure in one of these rows, in their order."""
-        return [column for column in rows.SYSTEMS if any(self.standing(label, column) for label in labels)]
+        """Those that have something to show in one of these rows, in their order."""
+        return [column for column in rows.SYSTEMS
+                if any(self.standing(label, column) or (label, column) in self.failed for label in labels)]
+
+    def measured(self, row):
+        return any((row.label, column) in found for column in rows.SYSTEMS for found in (self.found, self.failed))
 
 
 def read(path):
