@@ -12,6 +12,8 @@ NOTES = {
 - The client is one process, the same for all systems; a round trip's time is its work too.
 - Not pinned, the ping-pong measures where the kernel puts the two processes: to wake an idle processor, in a
   virtual machine most of all, takes longer than the turn itself. The pinned rows compare the loops.
+- Datagrams that the kernel puts together and cuts (GRO, GSO): the client sends and receives them so too. Several
+  datagrams in a call save the call, and most of what a datagram costs is not the call.
 - Records: the calls of a turn travel with one `weir_context_enter`; coroutines: a `weir::task` for each connection.
 """,
     rows.POSTS: """\
