@@ -126,7 +126,8 @@ def tables(results):
         yield ""
     yield from about["machine"]
     yield ""
-    yield (f"Rounds: {about['rounds']}, interleaved{', short form' if about['quick'] else ''}. Median (minimum–maximum); in bold: "
+    yield (f"Rounds: {about['rounds']}, interleaved{', short form' if about['quick'] else ''}, in {about.get('minutes', '?')} minutes, "
+           f"in which other programs took {about.get('others', 0):.0%} of the processors' time. Median (minimum–maximum); in bold: "
            "libweir's ratio to it, above 1 where libweir with callbacks is ahead.")
     yield ""
     for group in (rows.SOCKETS, rows.POSTS, rows.TIMERS, rows.LOOP):
