@@ -16,7 +16,7 @@ MAKEFLAGS += --no-print-directory
 PROOF_SECONDS ?= 1800
 FUZZ_SECONDS ?= 3600
 
-.PHONY: proof-sequences-asan proof-sequences-tsan build demo test bench soak asan tsan clang valgrind loom mutants proof-faults proof-sequences proof-schedules fuzz coverage proof lint install header docs package abi abi-check clean help
+.PHONY: proof-sequences-asan proof-sequences-tsan build demo test bench bench-page soak asan tsan clang valgrind loom mutants proof-faults proof-sequences proof-schedules fuzz coverage proof lint install header docs package abi abi-check clean help
 .PHONY: test-python wheel
 .PHONY: test-python-cpython test-python-ecosystem bench-python
 
@@ -27,6 +27,7 @@ help:
 	@echo "make test-python  the tests of the Python package"
 	@echo "make wheel      the Python package with the library inside, in $(BUILD)/wheel"
 	@echo "make bench      benchmarks beside libuv, libevent, libev, Asio and a hand-written loop"
+	@echo "make bench-page the same, written into docs/benchmarks.md and README.md with their pictures"
 	@echo "make test-python-cpython    CPython's own tests of asyncio on the loop of weir.asyncio"
 	@echo "make test-python-ecosystem  programs from PyPI on the loop of weir.asyncio, and a part of uvloop's tests"
 	@echo "make bench-python           weir.asyncio beside asyncio and uvloop"
@@ -76,6 +77,19 @@ bench:
 	$(CMAKE) --build $(BUILD) --parallel $(JOBS)
 	benches/run --programs $(BUILD)/benches $(BENCH_OPTIONS)
 	benches/syscalls --programs $(BUILD)/benches
+
+# Runs that failed are listed on the page. BENCH_ROUNDS: how often each program has its turn.
+BENCH_ROUNDS ?= 5
+bench-page:
+	@scripts/install-deps base bench test
+	$(CMAKE) -S . -B $(BUILD) -DWEIR_BUILD_BENCHES=ON
+	$(CMAKE) --build $(BUILD) --parallel $(JOBS)
+	-benches/run --programs $(BUILD)/benches --rounds $(BENCH_ROUNDS) --json $(BUILD)/bench.json --update docs/benchmarks.md \
+		--update README.md > $(BUILD)/bench.md
+	benches/plot $(BUILD)/bench.json docs/images/benchmarks.svg
+	benches/plot $(BUILD)/bench.json docs/images/benchmarks-main.svg --main
+	-benches/syscalls --programs $(BUILD)/benches --update docs/benchmarks.md
+	-benches/instructions --programs $(BUILD)/benches --update docs/benchmarks.md
 
 WEIR_LIBRARY ?= $(abspath $(BUILD))/lib/libweir.so
 # PYTHONS: several interpreters, where their tests are installed.

@@ -57,6 +57,7 @@ struct bench {
     int64_t slack_ns;
     bool edge;     /* raw only: EPOLLET */
     bool buffered; /* libevent: bufferevent in place of plain events; udp_burst: several datagrams a call */
+    bool segments; /* udp_burst: the kernel puts datagrams together and cuts them (GRO, GSO); libweir and raw only */
     bool external; /* the client is another program; the port is printed on stderr */
     int port;      /* bench_client only */
     int server_cpu, client_cpu; /* -1: wherever the kernel puts it */
@@ -218,7 +219,7 @@ static inline bool bench_is_echo(const struct bench *b) {
 static inline int bench_usage(const char *program) {
     fprintf(stderr,
             "usage: %s WORKLOAD [--n N] [--connections C] [--threads T] [--producers P] [--size B] [--seconds S]\n"
-            "       [--batch N] [--slack NS] [--active N] [--hint T] [--each] [--server-cpu K] [--client-cpu K] [--edge] [--buffered]\n"
+            "       [--batch N] [--slack NS] [--active N] [--hint T] [--each] [--server-cpu K] [--client-cpu K] [--edge] [--buffered] [--segments]\n"
             "       [--external] [--port PORT]\n"
             "workloads:",
             program);
@@ -260,6 +261,7 @@ static inline bool bench_options(struct bench *b, const char *system, int argc, 
         if (strcmp(name, "--edge") == 0) b->edge = true;
         else if (strcmp(name, "--each") == 0) b->each = true;
         else if (strcmp(name, "--buffered") == 0) b->buffered = true;
+        else if (strcmp(name, "--segments") == 0) b->segments = true;
         else if (strcmp(name, "--external") == 0) b->external = true;
         else {
             char *end = NULL;
@@ -284,6 +286,8 @@ static inline bool bench_options(struct bench *b, const char *system, int argc, 
         }
     }
     bool echo = bench_is_echo(b);
+    bool cuts = strcmp(system, "libweir") == 0 || strcmp(system, "raw") == 0 || strcmp(system, "client") == 0;
+    if (b->segments && (b->workload != UDP_BURST || !cuts)) return bench_usage(argv[0]) == 0;
     bool posters = b->workload == POST_OUTSIDE || b->workload == POST_OUTSIDE2;
     if ((b->workload == PINGPONG && b->connections != 1) || b->connections < 1 || b->connections > 100000 ||
         (echo && (b->size < 1 || b->size > BENCH_SIZE_LIMIT)) || (!echo && b->workload != IDLE && b->n < 1) ||

@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <netinet/udp.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/epoll.h>
@@ -230,13 +231,51 @@ static inline void client_churn(const struct bench *b, int port, struct client_r
     free(reply);
 }
 
+/* A burst of datagrams and the answers to it, with as few calls as it takes: the server's calls are what differs. */
+static inline void client_burst(int fd, const unsigned char *block, unsigned char *replies, size_t size, uint64_t k) {
+    struct mmsghdr messages[BENCH_BURST];
+    struct iovec parts[BENCH_BURST];
+    memset(messages, 0, sizeof messages);
+    for (int i = 0; i < BENCH_BURST; i++) {
+        parts[i].iov_base = (void *)client_message(block, size, (size_t)i, k);
+        parts[i].iov_len = size;
+        messages[i].msg_hdr.msg_iov = &parts[i];
+        messages[i].msg_hdr.msg_iovlen = 1;
+    }
+    for (int sent = 0, count; sent < BENCH_BURST; sent += count) {
+        count = sendmmsg(fd, messages + sent, (unsigned)(BENCH_BURST - sent), 0);
+        REQUIRE(count > 0);
+    }
+    for (int i = 0; i < BENCH_BURST; i++) parts[i].iov_base = replies + (size_t)i * size;
+    for (int got = 0, count; got < BENCH_BURST; got += count) {
+        count = recvmmsg(fd, messages + got, (unsigned)(BENCH_BURST - got), MSG_WAITFORONE, NULL);
+        if (count <= 0) bench_fail("client: a datagram was lost");
+        for (int i = got; i < got + count; i++)
+            if (messages[i].msg_len != size ||
+                memcmp(replies + (size_t)i * size, client_message(block, size, (size_t)i, k), size) != 0)
+                bench_fail("client: a reply differs from what was sent");
+    }
+}
+
+/* The same where the kernel cuts what is sent. */
+static inline void client_segments(int fd, const unsigned char *sent, unsigned char *replies, size_t size) {
+    REQUIRE(send(fd, sent, BENCH_BURST * size, 0) == (ssize_t)(BENCH_BURST * size));
+    for (size_t got = 0; got < BENCH_BURST * size;) {
+        ssize_t count = recv(fd, replies + got, BENCH_BURST * size - got, 0);
+        if (count <= 0) bench_fail("client: a datagram was lost");
+        got += (size_t)count;
+    }
+    if (memcmp(replies, sent, BENCH_BURST * size) != 0) bench_fail("client: a reply differs from what was sent");
+}
+
 /* Datagrams; one of a single byte is the last. */
 static inline void client_udp(const struct bench *b, int port, struct client_result *result) {
-    unsigned char *block = client_block(b->size), *reply = (unsigned char *)malloc(b->size);
+    size_t room = BENCH_BURST * b->size;
+    unsigned char *block = client_block(b->segments ? room : b->size), *reply = (unsigned char *)malloc(room);
     int burst = b->workload == UDP_BURST ? BENCH_BURST : 1, fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     struct sockaddr_in address;
-    struct timeval limit = {5, 0};
-    uint64_t warm = 100, k = 0;
+    struct timeval patience = {5, 0};
+    uint64_t warm = 100, k = 0, limit = b->n > 0 ? warm + b->n : UINT64_MAX;
     int64_t begin = bench_now(), end = INT64_MAX;
     memset(&address, 0, sizeof address);
     address.sin_family = AF_INET;
@@ -244,20 +283,30 @@ static inline void client_udp(const struct bench *b, int port, struct client_res
     address.sin_port = htons((uint16_t)port);
     REQUIRE(reply != NULL && fd >= 0 && b->size > 1);
     REQUIRE(connect(fd, (struct sockaddr *)&address, sizeof address) == 0);
-    REQUIRE(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) == 0);
+    REQUIRE(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) == 0);
+    if (b->segments) {
+        int segment = (int)b->size, one = 1;
+        REQUIRE(setsockopt(fd, SOL_UDP, UDP_SEGMENT, &segment, sizeof segment) == 0);
+        REQUIRE(setsockopt(fd, SOL_UDP, UDP_GRO, &one, sizeof one) == 0);
+    }
     for (;; k++) {
         if (k == warm) {
             begin = bench_now();
-            end = begin + (int64_t)(b->seconds * 1e9);
+            if (b->n == 0) end = begin + (int64_t)(b->seconds * 1e9);
         }
-        if (k % 16 == 0 && bench_now() >= end) break;
-        for (int i = 0; i < burst; i++)
-            REQUIRE(send(fd, client_message(block, b->size, (size_t)i, k), b->size, 0) == (ssize_t)b->size);
-        for (int i = 0; i < burst; i++) {
-            if (recv(fd, reply, b->size, 0) != (ssize_t)b->size) bench_fail("client: a datagram was lost");
-            if (memcmp(reply, client_message(block, b->size, (size_t)i, k), b->size) != 0)
-                bench_fail("client: a reply differs from what was sent");
+        if (k >= limit || (k % 16 == 0 && bench_now() >= end)) break;
+        if (b->segments) {
+            client_segments(fd, client_message(block, room, 0, k), reply, b->size);
+            continue;
         }
+        if (burst > 1) {
+            client_burst(fd, block, reply, b->size, k);
+            continue;
+        }
+        const unsigned char *message = client_message(block, b->size, 0, k);
+        REQUIRE(send(fd, message, b->size, 0) == (ssize_t)b->size);
+        if (recv(fd, reply, b->size, 0) != (ssize_t)b->size) bench_fail("client: a datagram was lost");
+        if (memcmp(reply, message, b->size) != 0) bench_fail("client: a reply differs from what was sent");
     }
     result->seconds = (double)(bench_now() - begin) / 1e9;
     result->round_trips = (k - warm) * (uint64_t)burst;

@@ -286,7 +286,8 @@ static const struct {
 
 int main(int count, char **arguments) {
     weir_context_options options = {.struct_size = sizeof options, .thread_hint = 1};
-    const size_t n = count == 3 ? strtoul(arguments[2], NULL, 10) : 0;
+    const size_t n = count == 3 || count == 5 ? strtoul(arguments[2], NULL, 10) : 0;
+    if (count == 5 && strcmp(arguments[3], "--hint") == 0) options.thread_hint = (uint32_t)strtoul(arguments[4], NULL, 10);
     for (size_t i = 0; n > 0 && i < sizeof workloads / sizeof *workloads; i++) {
         if (strcmp(arguments[1], workloads[i].name) != 0) continue;
         if (workloads[i].run == run_timer_fire) options.flags |= WEIR_CONTEXT_MANUAL_CLOCK;
@@ -296,7 +297,7 @@ int main(int count, char **arguments) {
         CHECK(weir_context_destroy(context));
         return 0;
     }
-    fprintf(stderr, "usage: operations WORKLOAD N, where WORKLOAD is one of\n");
+    fprintf(stderr, "usage: operations WORKLOAD N [--hint THREADS], where WORKLOAD is one of\n");
     for (size_t i = 0; i < sizeof workloads / sizeof *workloads; i++) fprintf(stderr, "  %s\n", workloads[i].name);
     return 2;
 }

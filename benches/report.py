@@ -12,6 +12,8 @@ NOTES = {
 - The client is one process, the same for all systems; a round trip's time is its work too.
 - Not pinned, the ping-pong measures where the kernel puts the two processes: to wake an idle processor, in a
   virtual machine most of all, takes longer than the turn itself. The pinned rows compare the loops.
+- Datagrams that the kernel puts together and cuts (GRO, GSO): the client sends and receives them so too. Several
+  datagrams in a call save the call, and most of what a datagram costs is not the call.
 - Records: the calls of a turn travel with one `weir_context_enter`; coroutines: a `weir::task` for each connection.
 """,
     rows.POSTS: """\
@@ -66,7 +68,7 @@ def cell(results, label, column, figure):
 
 
 def figures(results, group, keep=lambda row: True, figure=None):
-    found = [row for row in rows.ROWS if row.group == group and keep(row)]
+    found = [row for row in rows.ROWS if row.group == group and keep(row) and results.measured(row)]
     columns = results.columns([row.label for row in found])
     if columns:
         yield from table(["workload"] + columns, [
@@ -101,52 +103,55 @@ def compared(results, group):
             others = [column for column in rows.WITH_THREADS if column != OWN]
             yield from (cell(results, row.label, column, row.figure) for column in others)
 
-    found = [row for row in rows.ROWS if row.group == group]
-    if any(results.values(row.label, OWN) for row in found):
+    found = [row for row in rows.ROWS if row.group == group and results.measured(row)]
+    if found:
         header = ["workload", OWN] + (["to 1 thread"] + [column for column in rows.WITH_THREADS if column != OWN]
                                       if group == rows.THREADS else ["hint 1 to hint 2"])
         yield from table(header, [list(line(row)) for row in found])
 
 
+def text_and(intro, lines):
+    """The text before what it introduces, if that is there."""
+    lines = list(lines)
+    if lines:
+        yield from intro
+        yield ""
+        yield from lines
+
+
 def tables(results):
     about = results.about
+    if results.caveat():
+        yield f"**{results.caveat()}**"
+        yield ""
     yield from about["machine"]
     yield ""
-    yield (f"Rounds: {about['rounds']}, interleaved{', short form' if about['quick'] else ''}. Median (minimum–maximum); in bold: "
+    yield (f"Rounds: {about['rounds']}, interleaved{', short form' if about['quick'] else ''}, in {about.get('minutes', '?')} minutes, "
+           f"in which other programs took {about.get('others', 0):.0%} of the processors' time. Median (minimum–maximum); in bold: "
            "libweir's ratio to it, above 1 where libweir with callbacks is ahead.")
     yield ""
     for group in (rows.SOCKETS, rows.POSTS, rows.TIMERS, rows.LOOP):
+        if not any(row.group == group and results.measured(row) for row in rows.ROWS):
+            continue
         yield f"### {group}"
         yield ""
         yield from figures(results, group)
         if group == rows.SOCKETS:
             yield "¹ with one thread, for reference: this loop belongs to one thread."
             yield ""
-            yield "CPU time of the server for each round trip, MiB or connection (the client's part is the same for all and not"
-            yield "counted):"
-            yield ""
-            yield from figures(results, group, lambda row: row.workload in rows.SERVED, CPU)
+            yield from text_and(["CPU time of the server for each round trip, MiB or connection (the client's part is the same for all "
+                                 "and not counted):"], figures(results, group, lambda row: row.workload in rows.SERVED, CPU))
         if group == rows.POSTS:
-            yield "How late a loop sees a byte (one a millisecond) while handlers post without end; a loop that serves no I/O then"
-            yield "is ended after a second:"
-            yield ""
-            yield from lateness(results, "arrival", "loop", early=False)
+            yield from text_and(["How late a loop sees a byte (one a millisecond) while handlers post without end; a loop that serves",
+                                 "no I/O then is ended after a second:"], lateness(results, "arrival", "loop", early=False))
         if group == rows.TIMERS:
-            yield "Lateness of the timers that fire, and how many of them fired too early:"
-            yield ""
-            yield from lateness(results, "timer_fire", "timers", early=True)
+            yield from text_and(["Lateness of the timers that fire, and how many of them fired too early:"],
+                                lateness(results, "timer_fire", "timers", early=True))
         yield NOTES[group]
-    yield "### Threads"
-    yield ""
-    yield "On so few processors more threads cannot be faster; they must not be slower. With a context each, connections and"
-    yield "posts are dealt out one by one."
-    yield ""
-    yield from compared(results, rows.THREADS)
-    yield "### What the thread hint saves"
-    yield ""
-    yield "One thread runs the context; the hint says 2 or 1:"
-    yield ""
-    yield from compared(results, rows.HINT)
+    yield from text_and(["### Threads", "", "On so few processors more threads cannot be faster; they must not be slower. With a context each,",
+                         "connections and posts are dealt out one by one."], compared(results, rows.THREADS))
+    yield from text_and(["### What the thread hint saves", "", "One thread runs the context; the hint says 2 or 1:"],
+                        compared(results, rows.HINT))
     if results.failed:
         yield "Runs that failed:"
         yield ""
@@ -158,6 +163,9 @@ def tables(results):
 def main_figures(results):
     """The README's table: ratios only."""
     columns = [rows.RAW, rows.UV, rows.EVENT, rows.EV, rows.ASIO]
+    if results.caveat():
+        yield results.caveat()
+        yield ""
     yield from table([""] + columns, [[text] + [
         "–" if (ratio := results.ratio(label, column)) is None else f"{ratio:.2f}" if ratio < 9.95 else f"{ratio:.0f}"
         for column in columns] for text, label in rows.MAIN])

@@ -8,9 +8,16 @@ import rows
 
 class Results:
     def __init__(self, about):
-        self.about = about  # rounds, quick, machine (lines), programs
+        self.about = about  # rounds, quick, machine (lines); at its end minutes, others
         self.found = {}  # (row's label, column) -> results in the order of the rounds
         self.failed = {}  # the same -> what went wrong
+
+    def caveat(self):
+        """What a reader must know first; "" on a machine that did nothing else."""
+        others = self.about.get("others")
+        if others is None:
+            return "The run did not come to its end."
+        return f"Other programs took {others:.0%} of the machine meanwhile: these figures say little." if others >= 0.1 else ""
 
     def add(self, label, column, result):
         self.found.setdefault((label, column), []).append(result)
@@ -52,8 +59,12 @@ class Results:
         return min(ratios) if ratios else None
 
     def columns(self, labels):
-        """Those that have a figure in one of these rows, in their order."""
-        return [column for column in rows.SYSTEMS if any(self.standing(label, column) for label in labels)]
+        """Those that have something to show in one of these rows, in their order."""
+        return [column for column in rows.SYSTEMS
+                if any(self.standing(label, column) or (label, column) in self.failed for label in labels)]
+
+    def measured(self, row):
+        return any((row.label, column) in found for column in rows.SYSTEMS for found in (self.found, self.failed))
 
 
 def read(path):
@@ -61,6 +72,9 @@ def read(path):
         results = Results(json.loads(next(file))["run"])
         for line in file:
             entry = json.loads(line)
+            if "run" in entry:
+                results.about = entry["run"]
+                continue
             if entry["row"] not in rows.BY_LABEL or entry["column"] not in rows.SYSTEMS:
                 continue  # of another version
             if "failed" in entry:

@@ -69,9 +69,9 @@ def threads(label, workload, options):
 def hints():
     for label, workload, options in (("ping-pong, 64 B, client on the same CPU", "pingpong", ONE_CPU),
                                      ("echo, 100 connections, client on another CPU", "echo100", TWO_CPUS),
-                                     ("post from inside, one after another", "post_inside", []),
+                                     ("post from inside, one after another", "post_inside", ["--n", "3000000"]),
                                      ("post from inside, all 1,000,000 at once", "post_batch", []),
-                                     ("post from 1 other thread", "post_outside", ["--producers", "1"]),
+                                     ("post from 1 other thread", "post_outside", ["--producers", "1", "--n", "3000000"]),
                                      ("timers: start all, cancel all", "timer_churn", []),
                                      ("timers: start and cancel one", "timer_one", []),
                                      ("watches: ring of 100 pipes, 1 active", "ring", [])):
@@ -99,15 +99,17 @@ ROWS = [
     Row(SOCKETS, "stream out, 1 MiB writes, MiB", "source", ["--size", "1048576"]),
     Row(SOCKETS, "accept, one message each way, close", "churn"),
     Row(SOCKETS, "UDP ping-pong, 64 B, client on the same CPU", "udp", ONE_CPU),
-    Row(SOCKETS, "UDP, bursts of 32, one datagram a call", "udp_burst"),
-    Row(SOCKETS, "UDP, bursts of 32, several a call", "udp_burst", ["--buffered"],
+    Row(SOCKETS, "UDP, bursts of 32, one datagram a call", "udp_burst", ONE_CPU),
+    Row(SOCKETS, "UDP, bursts of 32, several a call", "udp_burst", ["--buffered"] + ONE_CPU,
         base="UDP, bursts of 32, one datagram a call"),
-    Row(POSTS, "post from inside, one after another", "post_inside"),
-    Row(POSTS, "post from inside, batches of 1000", "post_batch", ["--batch", "1000"]),
+    Row(SOCKETS, "UDP, bursts of 32, put together and cut by the kernel", "udp_burst", ["--segments"] + ONE_CPU,
+        base="UDP, bursts of 32, one datagram a call", columns=(OWN, RAW)),
+    Row(POSTS, "post from inside, one after another", "post_inside", ["--n", "3000000"]),
+    Row(POSTS, "post from inside, batches of 1000", "post_batch", ["--batch", "1000", "--n", "3000000"]),
     Row(POSTS, "post from inside, all 1,000,000 at once", "post_batch"),
-    Row(POSTS, "post from 1 other thread", "post_outside", ["--producers", "1"]),
-    Row(POSTS, "post from 2 other threads", "post_outside", ["--producers", "2"]),
-    Row(POSTS, "post from 2 other threads to 2", "post_outside2", ["--producers", "2"],
+    Row(POSTS, "post from 1 other thread", "post_outside", ["--producers", "1", "--n", "3000000"]),
+    Row(POSTS, "post from 2 other threads", "post_outside", ["--producers", "2", "--n", "3000000"]),
+    Row(POSTS, "post from 2 other threads to 2", "post_outside2", ["--producers", "2", "--n", "3000000"],
         single="post from 2 other threads", columns=WITH_THREADS),
     Row(POSTS, "handlers that post without end, while bytes arrive", "arrival"),
     Row(TIMERS, "timers: start all, cancel all", "timer_churn"),
@@ -122,7 +124,7 @@ ROWS = [
     Row(LOOP, "resolver: numbers, one after another", "resolve", ["--n", "50000"]),
     Row(LOOP, "idle connection with a read pending", "idle", [], BYTES),
     *threads("echo, 100 connections", "echo100", []),
-    *threads("posts from 2 other threads", "post_outside2", ["--producers", "2"]),
+    *threads("posts from 2 other threads", "post_outside2", ["--producers", "2", "--n", "2000000"]),
     *hints(),
 ]
 BY_LABEL = {row.label: row for row in ROWS}
@@ -157,7 +159,9 @@ def options_of(row, quick):
     if row.workload == "churn":
         options += ["--connections", "200" if quick else "3000"]
     elif row.workload in SERVED:
-        options += ["--seconds", "0.1" if quick else "0.5"]
+        options += ["--seconds", "0.1" if quick else "0.8"]
+        if quick and "1000" in options:
+            options += ["--connections", "200"] if row.workload == "echo100" else []
     elif quick and row.workload == "idle":
         options += ["--connections", "1000"]
     elif quick and row.workload == "arrival":

@@ -52,6 +52,56 @@ static int run_way(const struct bench *b) {
 
 /* ---- udp */
 
+/* --segments: one message in, one out; how the kernel put it together says how it is cut. */
+static int run_segments(const struct bench *b) {
+    static unsigned char data[65536];
+    struct client client;
+    struct bench_span span;
+    struct sockaddr_storage address;
+    union {
+        struct cmsghdr header;
+        char space[CMSG_SPACE(sizeof(int))];
+    } control;
+    struct iovec part;
+    struct msghdr message = {.msg_name = &address, .msg_iov = &part, .msg_iovlen = 1};
+    uint64_t bytes = 0;
+    int one = 1;
+    client_start(b, &client);
+    int fd = client.listener, set = new_set(fd, EPOLLIN);
+    REQUIRE(setsockopt(fd, SOL_UDP, UDP_GRO, &one, sizeof one) == 0);
+    bench_begin(&span);
+    for (;;) {
+        wait_for(set);
+        part = (struct iovec){data, sizeof data};
+        message.msg_namelen = sizeof address;
+        message.msg_control = &control;
+        message.msg_controllen = sizeof control;
+        ssize_t got = recvmsg(fd, &message, 0);
+        REQUIRE(got > 0);
+        if (got == 1) break;
+        struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+        if (header != NULL && header->cmsg_type == UDP_GRO) {
+            int size;
+            memcpy(&size, CMSG_DATA(header), sizeof size);
+            uint16_t segment = (uint16_t)size;
+            header->cmsg_type = UDP_SEGMENT;
+            header->cmsg_len = CMSG_LEN(sizeof segment);
+            memcpy(CMSG_DATA(header), &segment, sizeof segment);
+            message.msg_controllen = CMSG_SPACE(sizeof segment);
+        } else {
+            message.msg_control = NULL;
+            message.msg_controllen = 0;
+        }
+        part.iov_len = (size_t)got;
+        REQUIRE(sendmsg(fd, &message, 0) == got);
+        bytes += (uint64_t)got;
+    }
+    bench_end(&span);
+    close(fd);
+    close(set);
+    return client_finish(b, &client, bytes, &span);
+}
+
 static int run_udp(const struct bench *b) {
     static unsigned char data[BENCH_BURST][2048];
     static struct sockaddr_storage addresses[BENCH_BURST];
@@ -100,6 +150,7 @@ static int run_udp(const struct bench *b) {
 }
 
 int run_traffic(const struct bench *b) {
+    if (b->segments) return run_segments(b);
     return b->workload == SINK || b->workload == SOURCE ? run_way(b) : run_udp(b);
 }
 

@@ -113,6 +113,12 @@ static void udp_on_batch_sent(int status, size_t count, void *user) {
     struct udp *udp = user;
     (void)count;
     CHECK(status);
+    if (udp->b->segments) { /* one message, with room for all */
+        udp->messages[0] = (weir_datagram_message){
+            .data = udp->data, .length = sizeof udp->data, .address = &udp->addresses[0]};
+        CHECK(weir_datagram_receive_batch(udp->datagram, udp->messages, 1, udp_on_batch, udp));
+        return;
+    }
     for (size_t i = 0; i < BENCH_BURST; i++)
         udp->messages[i] = (weir_datagram_message){
             .data = udp->data[i], .length = sizeof udp->data[i], .address = &udp->addresses[i]};
@@ -128,7 +134,8 @@ static int run_udp(const struct bench *b) {
     weir_context *context = make_context(b);
     CHECK(weir_datagram_create(context, &udp.datagram));
     CHECK(weir_datagram_adopt(udp.datagram, client.listener));
-    if (b->buffered) udp_on_batch_sent(0, 0, &udp);
+    if (b->segments) CHECK(weir_datagram_set(udp.datagram, WEIR_OPT_GRO, 1));
+    if (b->buffered || b->segments) udp_on_batch_sent(0, 0, &udp);
     else udp_on_sent(0, 0, &udp);
     bench_begin(&span);
     CHECK(weir_context_run(context, NULL));

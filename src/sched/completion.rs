@@ -201,18 +201,18 @@ pub fn deliver_status(frame: &Frame, callback: StatusFn, status: c_int, user: *m
     }
 }
 
-/// Calls a function with a status and a byte count.
-#[inline]
-pub fn deliver_io(frame: &Frame, callback: IoFn, status: c_int, bytes: usize, user: *mut c_void) {
-    // SAFETY: as in `deliver_status`.
-    call(frame, user, || unsafe { callback(status, bytes, user) });
-}
-
 /// The same where callbacks are not timed, and the caller counts them.
 #[inline(always)]
 pub fn call_status(callback: StatusFn, status: c_int, user: *mut c_void) {
     // SAFETY: the user promised a function of this type that may be called with this pointer.
     unsafe { callback(status, user) }
+}
+
+/// Calls a function with a status and a byte count.
+#[inline]
+pub fn deliver_io(frame: &Frame, callback: IoFn, status: c_int, bytes: usize, user: *mut c_void) {
+    // SAFETY: as in `deliver_status`.
+    call(frame, user, || unsafe { callback(status, bytes, user) });
 }
 
 /// Calls a function of whichever kind, or writes the record. False when it was a record that nobody takes.
