@@ -119,6 +119,23 @@ static void run_timer_rearm(size_t n) {
     CHECK(weir_context_run(context, NULL));
 }
 
+/* The same by the time of the turn. */
+static void run_timer_put_off(size_t n) {
+    weir_timer *timer;
+    const size_t turns = n;
+    CHECK(weir_timer_create(context, &timer));
+    CHECK(weir_timer_expires_after(timer, INT64_C(1000000000)));
+    left = 1;
+    CHECK(weir_timer_wait(timer, on_end, NULL));
+    for (size_t i = 0; i < turns; i++) {
+        int64_t now;
+        CHECK(weir_context_turn_now(context, &now));
+        CHECK(weir_timer_expires_at(timer, now + INT64_C(2000000000) + (int64_t)i));
+    }
+    CHECK(weir_timer_close(timer));
+    CHECK(weir_context_run(context, NULL));
+}
+
 /* 1,000 timers due at 1,000 different times, again and again, by the manual clock. */
 static void run_timer_fire(size_t n) {
     enum { TIMERS = 1000 };
@@ -276,6 +293,7 @@ static const struct {
     {"timer_create", run_timer_create},
     {"timer_cancel", run_timer_cancel},
     {"timer_rearm", run_timer_rearm},
+    {"timer_put_off", run_timer_put_off},
     {"timer_fire", run_timer_fire},
     {"inline_read", run_inline_read},
     {"echo", run_echo},

@@ -303,6 +303,11 @@ static int call_context_now(void *handle)
     return weir_context_now((weir_context *)handle, OUT(int64_t));
 }
 
+static int call_context_turn_now(void *handle)
+{
+    return weir_context_turn_now((weir_context *)handle, OUT(int64_t));
+}
+
 static int call_context_poll(void *handle)
 {
     return weir_context_poll((weir_context *)handle, OUT(size_t));
@@ -1410,6 +1415,7 @@ static const struct row table[] = {
     {"weir_context_stats", CONTEXT, call_context_stats, 0, 0, 0, false},
     {"weir_context_stop", CONTEXT, call_context_stop, 0, 0, 0, true},
     {"weir_context_stopped", CONTEXT, call_context_stopped, 0, 1, 1, true},
+    {"weir_context_turn_now", CONTEXT, call_context_turn_now, 0, 0, 0, false},
     {"weir_context_wait_one", CONTEXT, call_context_wait_one, 0, 0, WEIR_ESHUTDOWN, false},
     {"weir_context_wake", CONTEXT, call_context_wake, 0, 0, 0, true},
     {"weir_context_work_begin", CONTEXT, call_context_work_begin, 0, 0, WEIR_ESHUTDOWN, true},
@@ -1780,6 +1786,7 @@ static void context_arguments(struct fixture *f)
     EXPECT(context_create, WEIR_EINVAL, NULL, NULL);
     EXPECT(context_fd, WEIR_EINVAL, c, NULL);
     EXPECT(context_now, WEIR_EINVAL, c, NULL);
+    EXPECT(context_turn_now, WEIR_EINVAL, c, NULL);
     EXPECT(context_work_end, WEIR_EINVAL, c);
     EXPECT(context_cancel_tag, WEIR_EINVAL, c, 0, OUT(size_t));
     EXPECT(context_reap, WEIR_EINVAL, c, NULL, 2, 0, OUT(size_t));

@@ -48,6 +48,7 @@ static void every_context_function(weir_context *context, bool inside)
     CHECK_OK(weir_context_work_begin(context));
     CHECK_OK(weir_context_work_end(context));
     CHECK_OK(weir_context_now(context, &now));
+    CHECK_OK(weir_context_turn_now(context, &now));
     CHECK_CODE(weir_context_advance(context, 1), WEIR_EINVAL);
     CHECK_OK(weir_context_fd(context, &fd));
     CHECK_OK(weir_context_poll_one(context, NULL));

@@ -17,6 +17,7 @@ static void expect_dead(void *token)
     CHECK_CODE(weir_context_poll(token, &count), WEIR_EBADF);
     CHECK_CODE(weir_context_post(token, count_call, &counter), WEIR_EBADF);
     CHECK_CODE(weir_context_now(token, &ns), WEIR_EBADF);
+    CHECK_CODE(weir_context_turn_now(token, &ns), WEIR_EBADF);
     CHECK_CODE(weir_timer_remaining(token, &ns), WEIR_EBADF);
     CHECK_CODE(weir_timer_wait(token, count_call, &counter), WEIR_EBADF);
     CHECK_CODE(weir_timer_context(token, &context), WEIR_EBADF);

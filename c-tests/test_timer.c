@@ -153,6 +153,63 @@ TEST(h42_the_far_end_saturates_at_never)
     CHECK_OK(weir_context_destroy(context));
 }
 
+TEST(the_time_of_the_turn_is_the_manual_clocks)
+{
+    weir_context *context = manual();
+    int64_t now = -1;
+    CHECK_OK(weir_context_turn_now(context, &now));
+    CHECK_EQ(now, 0);
+    CHECK_OK(weir_context_advance(context, 7));
+    CHECK_OK(weir_context_turn_now(context, &now));
+    CHECK_EQ(now, 7);
+    CHECK_CODE(weir_context_turn_now(context, NULL), WEIR_EINVAL);
+    CHECK_OK(weir_context_destroy(context));
+    CHECK_CODE(weir_context_turn_now(context, &now), WEIR_EBADF);
+}
+
+/* ---- waiting timers that are moved */
+
+enum { MOVED = 500 };
+static int moved_order[MOVED], moved_count;
+
+static void note_moved(int status, void *user)
+{
+    CHECK_EQ(status, 0);
+    moved_order[moved_count++] = (int)(intptr_t)user;
+}
+
+/* Moved from anywhere to anywhere, and to the same moment in the end: each fires then, and in the order of the last move. */
+TEST(timers_moved_to_one_moment_fire_in_the_order_of_the_moves)
+{
+    weir_context *context = manual();
+    weir_timer *timers[MOVED];
+    uint32_t state = 1;
+    const int64_t due = INT64_C(30000000000);
+    for (int i = 0; i < MOVED; i++) {
+        timers[i] = new_timer(context);
+        CHECK_OK(weir_timer_expires_at(timers[i], due - 1 - i * INT64_C(50000000)));
+        CHECK_OK(weir_timer_wait(timers[i], note_moved, (void *)(intptr_t)i));
+    }
+    for (int i = 0; i < 20 * MOVED; i++) {
+        state = state * 1664525 + 1013904223;
+        weir_timer *timer = timers[state / 7 % MOVED];
+        int64_t at = INT64_C(20000000) * (1 + state % 3000) + i;
+        CHECK_OK(weir_timer_expires_at(timer, at));
+        CHECK_EQ(expiry_of(timer), at);
+        if (i % 100 == 0)
+            CHECK_EQ(step(context, 10000), 0);
+    }
+    for (int i = 0; i < MOVED; i++)
+        CHECK_OK(weir_timer_expires_at(timers[i * 7 % MOVED], due));
+    int64_t now = 0;
+    CHECK_OK(weir_context_now(context, &now));
+    CHECK_EQ(step(context, due - 1 - now), 0);
+    CHECK_EQ(step(context, 1), MOVED);
+    for (int i = 0; i < MOVED; i++)
+        CHECK_EQ(moved_order[i], i * 7 % MOVED);
+    CHECK_OK(weir_context_destroy(context));
+}
+
 TEST(h42_a_timer_that_never_comes_can_be_moved_to_now)
 {
     weir_context *context = manual();

@@ -101,6 +101,57 @@ TEST(expires_at_takes_the_time_of_now)
 }
 
 /* H42: an overflow would fire at once. */
+/* ---- the time of the turn */
+
+static int64_t turn_now(weir_context *context)
+{
+    int64_t now = -1;
+    CHECK_OK(weir_context_turn_now(context, &now));
+    return now;
+}
+
+static void stays_a_while(int status, void *user)
+{
+    weir_context *context = user;
+    CHECK_EQ(status, 0);
+    int64_t before = turn_now(context);
+    CHECK(before <= now_ns());
+    sleep_ms(3);
+    CHECK_EQ(turn_now(context), before);
+}
+
+TEST(the_time_of_the_turn_stands_still_until_the_next)
+{
+    weir_context *context = new_context();
+    int64_t began = now_ns();
+    int64_t first = turn_now(context);
+    CHECK(first >= began && first <= now_ns());
+    sleep_ms(3);
+    CHECK_EQ(turn_now(context), first);
+    for (int i = 0; i < 5; i++) {
+        began = now_ns();
+        CHECK_OK(weir_context_restart(context));
+        CHECK_OK(weir_context_post(context, stays_a_while, context));
+        CHECK_OK(weir_context_run(context, NULL));
+        CHECK_OK(weir_context_restart(context));
+        CHECK_OK(weir_context_poll(context, NULL));
+        int64_t next = turn_now(context);
+        CHECK(next >= began && next <= now_ns());
+    }
+    /* A slept turn makes it new: what was asked for before it is not what its callbacks are told. */
+    weir_timer *timer = new_timer(context);
+    struct counter counter = {0};
+    CHECK_OK(weir_context_restart(context));
+    CHECK_OK(weir_timer_expires_at(timer, turn_now(context) + 5000000));
+    int64_t at = 0;
+    CHECK_OK(weir_timer_expiry(timer, &at));
+    CHECK_OK(weir_timer_wait(timer, count_call, &counter));
+    CHECK_OK(weir_context_run(context, NULL));
+    CHECK_EQ(counter.calls, 1);
+    CHECK(turn_now(context) >= at);
+    CHECK_OK(weir_context_destroy(context));
+}
+
 TEST(h42_never_does_not_come)
 {
     weir_context *context = new_context();

@@ -809,6 +809,20 @@ int weir_context_fd(weir_context *context,
 int weir_context_now(weir_context *context, int64_t *now_ns);
 
 /**
+ * The time of this turn: the context's clock as it was when somebody first asked for it after the context had last been
+ * in the kernel; the manual clock's time where that is in use. It costs a few instructions where reading the
+ * clock costs more than all the rest of moving a timer. With weir_timer_expires_at() it serves timeouts that are set
+ * anew at each operation, and are early by what the turn has lasted: callbacks that run long, and a
+ * context that nobody runs, make it old. (uv_now and ev_now are this time.)
+ *
+ * Errors: WEIR_EBADF, WEIR_EINVAL (`now_ns` is NULL).
+ *
+ * Thread: any; never blocks.
+ */
+int weir_context_turn_now(weir_context *context,
+                          int64_t *now_ns);
+
+/**
  * Moves the manual clock forward; timers that are due then fire in the next turn. Saturates at
  * INT64_MAX - 1.
  *

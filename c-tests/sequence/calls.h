@@ -179,7 +179,12 @@ static void a_context_call(void)
     case 3: BEGIN(weir_context_dispatch, context, false, NULL, context, on_status, OP); break;
     case 4: DO(weir_context_stats, context, context, &stats); break;
     case 5: DO(weir_context_report, context, context, lines, 4, &count); break;
-    case 6: DO(weir_context_now, context, context, &now); break;
+    case 6:
+        if (one_in(2))
+            DO(weir_context_now, context, context, &now);
+        else
+            DO(weir_context_turn_now, context, context, &now);
+        break;
     case 7: DO(weir_context_advance, context, context, some_time()); break;
     case 8: DO(weir_context_cancel_tag, context, context, 1 + below(3), &count); break;
     case 9:

@@ -157,6 +157,13 @@ public:
         check(weir_context_now(get(), &ns));
         return detail::from_ns(ns);
     }
+    // As it was when somebody first asked in this turn.
+    time_point turn_now() const
+    {
+        std::int64_t ns = 0;
+        check(weir_context_turn_now(get(), &ns));
+        return detail::from_ns(ns);
+    }
     // Moves the manual clock.
     template <class Rep, class Period>
     void advance(std::chrono::duration<Rep, Period> by) const

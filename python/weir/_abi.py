@@ -383,6 +383,7 @@ FUNCTIONS: dict[str, tuple[bool, Any, tuple[Any, ...]]] = {
     "weir_context_running_in_this_thread": (False, c_int, (c_void_p,)),
     "weir_context_fd": (False, c_int, (c_void_p, POINTER(c_int))),
     "weir_context_now": (False, c_int, (c_void_p, POINTER(c_int64))),
+    "weir_context_turn_now": (False, c_int, (c_void_p, POINTER(c_int64))),
     "weir_context_advance": (False, c_int, (c_void_p, c_int64)),
     "weir_context_cancel_tag": (False, c_int, (c_void_p, c_uint64, POINTER(c_size_t))),
     "weir_context_notify_fork": (False, c_int, (c_void_p, c_int)),
@@ -611,6 +612,7 @@ class Functions:
     weir_context_running_in_this_thread: Callable[..., int]
     weir_context_fd: Callable[..., int]
     weir_context_now: Callable[..., int]
+    weir_context_turn_now: Callable[..., int]
     weir_context_advance: Callable[..., int]
     weir_context_cancel_tag: Callable[..., int]
     weir_context_notify_fork: Callable[..., int]

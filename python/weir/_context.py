@@ -304,6 +304,12 @@ class Context:
         check(lib.weir_context_now(self._handle, now))
         return now.value
 
+    def turn_now(self) -> int:
+        """The same as it was when somebody first asked for it in this turn."""
+        now = ctypes.c_int64()
+        check(lib.weir_context_turn_now(self._handle, now))
+        return now.value
+
     def advance(self, seconds: float) -> None:
         """Moves a manual clock."""
         check(lib.weir_context_advance(self._handle, nanoseconds(seconds)))

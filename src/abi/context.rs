@@ -534,6 +534,24 @@ pub unsafe extern "C" fn weir_context_now(context: *mut weir_context, now_ns: *m
     unsafe { deliver(now_ns, || Ok(self::context(&caller, context)?.now())) }
 }
 
+/// The time of this turn: the context's clock as it was when somebody first asked for it after the context had last been
+/// in the kernel; the manual clock's time where that is in use. It costs a few instructions where reading the
+/// clock costs more than all the rest of moving a timer. With weir_timer_expires_at() it serves timeouts that are set
+/// anew at each operation, and are early by what the turn has lasted: callbacks that run long, and a
+/// context that nobody runs, make it old. (uv_now and ev_now are this time.)
+///
+/// Errors: WEIR_EBADF, WEIR_EINVAL (`now_ns` is NULL).
+///
+/// Thread: any; never blocks.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_context_turn_now(
+    context: *mut weir_context,
+    now_ns: *mut i64,
+) -> c_int {
+    // SAFETY: promised by the caller.
+    unsafe { deliver(now_ns, || Scheduler::turn_now(context_token(context)?)) }
+}
+
 /// Moves the manual clock forward; timers that are due then fire in the next turn. Saturates at
 /// INT64_MAX - 1.
 ///

@@ -14,8 +14,13 @@ pub(super) const NONE: u16 = u16::MAX;
 /// `TimerNode::place` of a node in the near heap; smaller values are slots of the wheel.
 pub(super) const NEAR: u16 = u16::MAX - 1;
 
-/// The embedded part of a timer. It must not move while it is queued.
+/// The embedded part of a timer. It must not move while it is queued. In the order of use: what the wheel needs of a
+/// node lies together, and what it does without comes first.
+#[repr(C)]
 pub struct TimerNode {
+    /// In a slot: the node after the next, or one that was it once; a hint for the cache. In the heap: the left
+    /// child.
+    pub(super) child: *mut TimerNode,
     pub(super) expiry: i64,
     /// Counts inserts, so that equal expiries fire in the order in which they were started.
     pub(super) seq: u64,
@@ -23,10 +28,7 @@ pub struct TimerNode {
     pub(super) prev: *mut TimerNode,
     /// In a slot: the node after. In the heap: the right child.
     pub(super) next: *mut TimerNode,
-    /// In a slot: the node after the next, or one that was it once; a hint for the cache. In the heap: the left
-    /// child.
-    pub(super) child: *mut TimerNode,
-    /// `NONE`, `NEAR`, or level * 64 + slot.
+    /// `NONE`, `NEAR`, or the slot's place.
     pub(super) place: u16,
     /// In the heap: steps to the nearest missing child, plus one.
     pub(super) rank: u8,
@@ -49,10 +51,17 @@ impl TimerNode {
         }
     }
 
-    /// The expiry of the last insert, in nanoseconds; `i64::MAX` before the first.
+    /// The expiry, in nanoseconds; `i64::MAX` before the first was set.
     #[inline]
     pub fn expiry(&self) -> i64 {
         self.expiry
+    }
+
+    /// Sets the expiry of a node that is in no queue.
+    #[inline]
+    pub fn set_expiry(&mut self, expiry: i64) {
+        debug_assert!(!self.is_queued());
+        self.expiry = expiry;
     }
 
     /// True from insert until the node is removed or popped.

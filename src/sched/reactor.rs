@@ -199,6 +199,7 @@ impl Reactor {
             self.coarse.store(true, Ordering::Relaxed);
         }
         stats::add_alone(&self.stats.turns, 1);
+        sched.timers.forget_turn_time(self.stats.turns.load(Ordering::Relaxed));
         stats::add_alone(&self.stats.events, count as u64);
         let mut found = Found { timer: timed && count == 0, full: count >= events.capacity() };
         for (mask, data) in events.iter(count) {

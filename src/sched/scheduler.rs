@@ -611,6 +611,25 @@ impl Scheduler {
         if self.options().manual_clock { self.timers.manual_now() } else { clock::monotonic() }
     }
 
+    /// The time of this turn: read where it is first asked for after the reactor has been in the kernel. Without a
+    /// pin where it is known, since the slot stays a context's.
+    #[inline]
+    pub fn turn_now(token: Token) -> Result<i64, Errno> {
+        let sched = CONTEXTS.find(token).ok_or(Errno::BADF)?;
+        match sched.timers.turn_time() {
+            Some(time) if sched.head.is_live_as(token) => Ok(time),
+            _ => Self::read_turn_now(token),
+        }
+    }
+
+    fn read_turn_now(token: Token) -> Result<i64, Errno> {
+        let sched = Self::pin(token)?;
+        if sched.options().manual_clock {
+            return Ok(sched.timers.manual_now());
+        }
+        Ok(sched.timers.read_turn_time(clock::monotonic))
+    }
+
     /// Moves a manual clock.
     pub fn advance(&self, by: i64) -> Result<(), Errno> {
         if !self.options().manual_clock || by < 0 {

@@ -85,6 +85,30 @@ const fn level_of_slot(place: u16) -> u32 {
     }
 }
 
+/// Where a node goes whose tick differs from the hand's in a certain bit and none above it.
+#[derive(Clone, Copy)]
+struct Way {
+    first: u16,
+    shift: u8,
+    mask: u8,
+}
+
+/// The ways of every bit.
+static WAYS: [Way; 64] = {
+    let mut ways = [Way { first: 0, shift: 0, mask: 0 }; 64];
+    let mut bit = 0;
+    while bit < 64 {
+        let level = level_of_bit(bit as u32);
+        ways[bit] = Way {
+            first: first_slot(level) as u16,
+            shift: shift_of(level) as u8,
+            mask: ((1 << bits_of(level)) - 1) as u8,
+        };
+        bit += 1;
+    }
+    ways
+};
+
 /// One list of the wheel.
 #[derive(Clone, Copy)]
 struct Slot {
@@ -170,6 +194,28 @@ impl TimerQueue {
         false
     }
 
+    /// Gives a queued node another expiry, as if it were taken out and queued anew. False, and nothing done, where
+    /// that is what it takes. In the wheel it mostly takes two stores: a slot whose bound holds for the new expiry
+    /// too is taken apart early enough, and what lies in it is placed by its expiry then. So a timeout that is put
+    /// off again and again moves once in the time that it lasts.
+    ///
+    /// # Safety
+    /// `node` is alive, and in this queue or in none.
+    #[inline]
+    pub unsafe fn move_in_place(&mut self, node: *mut TimerNode, expiry: i64) -> bool {
+        // SAFETY: promised by the caller.
+        unsafe {
+            // Neither near nor in no queue.
+            if (*node).place >= NEAR || expiry < self.slot((*node).place).earliest {
+                return false;
+            }
+            (*node).expiry = expiry;
+            (*node).seq = self.next_seq;
+        }
+        self.next_seq += 1;
+        true
+    }
+
     /// Takes a node out: O(1) in the wheel, O(log n) near the hand.
     ///
     /// # Safety
@@ -218,9 +264,10 @@ impl TimerQueue {
         Some(self.told)
     }
 
-    /// Moves the hand to `now`. Each node that is moved costs 1 of `budget`; when that is used up with a
-    /// slot half done, `wake_at` gives a time that has passed and `pop_due` gives nothing until another
-    /// call has finished it.
+    /// Moves the hand to `now`, or to the first slot with a node that is due: what lies behind it stays where it is
+    /// until that is popped, so that the heap stays small. Each node that is moved costs 1 of `budget`; when that is
+    /// used up with a slot half done, `wake_at` gives a time that has passed and `pop_due` gives nothing until
+    /// another call has finished it.
     pub fn advance(&mut self, now: i64, budget: &mut usize) {
         let now_tick = now >> TICK_BITS;
         if self.told <= now {
@@ -242,6 +289,9 @@ impl TimerQueue {
                 }
             }
             self.draining = NONE;
+            if self.has_due(now) {
+                return;
+            }
             let Some(place) = self.first_place() else {
                 break;
             };
@@ -262,8 +312,15 @@ impl TimerQueue {
         self.cur_tick = self.cur_tick.max(now_tick);
     }
 
-    /// The next due node, taken out, in the order of expiry and then of insert. None when none is due, or
-    /// when `advance` has not finished. Call `advance` with the same time first.
+    /// True when the heap's first is due.
+    #[inline]
+    fn has_due(&self, now: i64) -> bool {
+        // SAFETY: the root is in the heap, so it is alive.
+        unsafe { self.near.root().as_ref() }.is_some_and(|root| root.expiry <= now)
+    }
+
+    /// The next due node, taken out, in the order of expiry and then of insert. None when `advance`, with the same
+    /// time, must be called first: then none is due if there is none again.
     ///
     /// # Safety
     /// Every node in the queue is alive, as `insert` asks.
@@ -345,10 +402,9 @@ impl TimerQueue {
             }
             // The hand is never negative, so neither is the tick: they differ below bit 47, and
             // that is in the last level at most.
-            let level = level_of_bit(63 - (tick ^ self.cur_tick).leading_zeros());
-            let digit = (tick >> shift_of(level)) as u32 & ((1 << bits_of(level)) - 1);
-            let place = (first_slot(level) + digit) as u16;
-            self.occupy(place, true);
+            let bit = 63 ^ (tick ^ self.cur_tick).leading_zeros() as usize;
+            let Way { first, shift, mask } = WAYS[bit & 63];
+            let place = first + ((tick >> shift) as u16 & u16::from(mask));
             let slot = self.slot_mut(place);
             slot.earliest = slot.earliest.min(expiry);
             let head = slot.head;
@@ -357,7 +413,9 @@ impl TimerQueue {
             (*node).next = head;
             (*node).place = place;
             (*node).child = ptr::null_mut();
-            if !head.is_null() {
+            if head.is_null() {
+                self.occupy(place, true);
+            } else {
                 (*node).child = (*head).next;
                 (*head).prev = node;
             }

@@ -14,7 +14,7 @@ use super::frame::{Caller, Frame, Subject};
 use super::member::{Class, Member};
 use super::op::{Op, OpQueue};
 use super::scheduler::Scheduler;
-use super::sync::{AtomicPtr, Mutex, MutexGuard, Ordering};
+use super::sync::{AtomicI64, AtomicPtr, Mutex, MutexGuard, Ordering};
 use super::table::{Entry, Head, Table, Token};
 use super::ticket;
 use super::timer_queue::{TimerNode, TimerQueue};
@@ -91,6 +91,8 @@ pub enum Wake {
 /// The part of a context that keeps time.
 pub struct Timers {
     clockwork: Mutex<Clockwork>,
+    /// The time that was first asked for in this turn; below 0 while nobody has, then another number in each turn.
+    turn_time: AtomicI64,
 }
 
 /// What the lock guards, besides the timers' own bodies.
@@ -140,7 +142,36 @@ impl Timers {
                 manual_now: 0,
                 fired: Fired::default(),
             }),
+            turn_time: AtomicI64::new(i64::MIN),
         }
+    }
+
+    /// The time of this turn, if it is known.
+    #[inline]
+    pub fn turn_time(&self) -> Option<i64> {
+        // Acquire: of the context that the value is of, the caller sees its beginning too.
+        let time = self.turn_time.load(Ordering::Acquire);
+        (time >= 0).then_some(time)
+    }
+
+    /// Has the clock read for it, once in a turn.
+    pub fn read_turn_time(&self, clock: impl FnOnce() -> i64) -> i64 {
+        let seen = self.turn_time.load(Ordering::Relaxed);
+        if seen >= 0 {
+            return seen;
+        }
+        let now = clock();
+        // If a turn has come meanwhile, what was read is of the one before, and not kept.
+        match self.turn_time.compare_exchange(seen, now, Ordering::Release, Ordering::Relaxed) {
+            Err(other) if other >= 0 => other,
+            _ => now,
+        }
+    }
+
+    /// The reactor has come back from the kernel for the `turns`th time.
+    #[inline]
+    pub fn forget_turn_time(&self, turns: u64) {
+        self.turn_time.store(i64::MIN.wrapping_add_unsigned(turns), Ordering::Release);
     }
 
     /// The timerfd is a new one, which is set to nothing.
@@ -162,6 +193,7 @@ impl Timers {
         clockwork.backlog = false;
         clockwork.manual_now = 0;
         clockwork.fired = Fired::default();
+        self.turn_time.store(i64::MIN, Ordering::Release);
     }
 
     /// What is known of timers that fired.
@@ -228,13 +260,20 @@ impl Timers {
         clockwork.stale = true;
         clockwork.sleeps = 0;
         let mut moves = MOVES_PER_TURN;
-        clockwork.queue.advance(now, &mut moves);
-        for _ in 0..sched.options().max_events {
-            // SAFETY: nodes in the queue are those of live timers of this context.
-            let Some(node) = (unsafe { clockwork.queue.pop_due(now) }) else { break };
-            // SAFETY: the node is the first field of its timer.
-            let timer: &'static Timer = unsafe { &*node.cast::<Timer>() };
-            timer.fire(clockwork, now, ready);
+        let mut left = sched.options().max_events;
+        while left > 0 {
+            clockwork.queue.advance(now, &mut moves);
+            let before = left;
+            while left > 0 {
+                // SAFETY: nodes in the queue are those of live timers of this context.
+                let Some(node) = (unsafe { clockwork.queue.pop_due(now) }) else { break };
+                // SAFETY: as above, and timers are type-stable.
+                unsafe { Timer::of_node(node) }.fire(clockwork, now, ready);
+                left -= 1;
+            }
+            if left == before {
+                break;
+            }
         }
         clockwork.backlog = clockwork.queue.wake_at().is_some_and(|at| at <= now);
         clockwork.backlog
@@ -258,15 +297,16 @@ impl Clockwork {
 
     /// Queues a timer. If it may be the earliest now, the timerfd is stale; where somebody sleeps who
     /// counts on it, it is programmed at once.
+    #[inline]
     fn insert(&mut self, host: &impl Host, timer: &Timer, expiry: i64) {
-        if expiry == NEVER {
-            return;
-        }
         // SAFETY: the timer is type-stable and its node not queued, see `Locked`.
-        let earlier = unsafe { self.queue.insert(timer.node.get(), expiry) };
-        if !earlier {
-            return;
+        if expiry != NEVER && unsafe { self.queue.insert(timer.node.get(), expiry) } {
+            self.is_earlier(host, expiry);
         }
+    }
+
+    #[inline(never)]
+    fn is_earlier(&mut self, host: &impl Host, expiry: i64) {
         self.stale = true;
         if host.has_sleepers() {
             if host.is_manual() {
@@ -281,6 +321,7 @@ impl Clockwork {
         }
     }
 
+    #[inline]
     fn remove(&mut self, timer: &Timer) {
         // SAFETY: under the lock that guards the node; a queued node is in this queue.
         unsafe {
@@ -291,38 +332,50 @@ impl Clockwork {
     }
 }
 
-/// A timer object.
-#[repr(C)]
+/// A timer object: three cache lines, of which the middle one is all that moving the expiry touches.
+#[repr(C, align(64))]
 pub struct Timer {
-    /// First, so that the node's address is the timer's.
-    node: UnsafeCell<TimerNode>,
-    head: Head,
     member: Member,
-    sched: AtomicPtr<Scheduler>,
-    body: UnsafeCell<Body>,
     /// Queued to deliver ticks and the end of the periodic operation.
     tick: Op,
+    /// Its first field ends the line.
+    node: UnsafeCell<TimerNode>,
+    head: Head,
+    sched: AtomicPtr<Scheduler>,
+    body: UnsafeCell<Body>,
 }
 
-/// What the context's timer lock guards of one timer.
+#[cfg(not(any(loom, weir_sim)))]
+const _: () = {
+    assert!(offset_of!(Timer, node) == 56 && offset_of!(Timer, body) == 128);
+    assert!(size_of::<Timer>() == 192);
+};
+
+/// What the context's timer lock guards of one timer, besides the node, which has the expiry.
 struct Body {
-    expiry: i64,
     waits: OpQueue,
+    /// The handle that an internal timer serves.
+    owner: u64,
     periodic: Option<Periodic>,
     /// `tick` is in a queue or being delivered: the slot can't be reused, and no second one is queued,
     /// so that the callbacks of one operation never overlap.
     tick_busy: bool,
     closed: bool,
-    /// The handle that an internal timer serves.
-    owner: u64,
 }
 
 struct Periodic {
     period: i64,
-    callback: Callback,
+    /// None: records.
+    callback: Option<StatusFn>,
     user: *mut c_void,
     due: bool,
     ended: bool,
+}
+
+impl Periodic {
+    fn callback(&self) -> Callback {
+        self.callback.map_or(Callback::Record(OP_TIMER), Callback::Status)
+    }
 }
 
 // SAFETY: `node` and `body` are guarded by the lock of the timers of `sched`.
@@ -336,19 +389,18 @@ unsafe impl Entry for Timer {
 
     fn vacant() -> Self {
         Timer {
+            member: Member::new(&CLASS),
+            tick: Op::new(run_tick),
             node: UnsafeCell::new(TimerNode::new()),
             head: Head::new(),
-            member: Member::new(&CLASS),
             sched: AtomicPtr::new(ptr::null_mut()),
             body: UnsafeCell::new(Body {
-                expiry: 0,
                 waits: OpQueue::new(),
+                owner: 0,
                 periodic: None,
                 tick_busy: false,
                 closed: true,
-                owner: 0,
             }),
-            tick: Op::new(run_tick),
         }
     }
 }
@@ -370,13 +422,13 @@ impl Timer {
         // SAFETY: reserved, so nobody else has it; and under the lock that guards it.
         unsafe {
             *timer.body.get() = Body {
-                expiry: 0,
                 waits: OpQueue::new(),
+                owner: 0,
                 periodic: None,
                 tick_busy: false,
                 closed: false,
-                owner: 0,
             };
+            (*timer.node.get()).set_expiry(0);
         }
         if !sched.members.add(&timer.member) {
             drop(guard);
@@ -408,11 +460,19 @@ impl Timer {
         })
     }
 
+    /// # Safety
+    /// The node of a timer.
+    #[inline]
+    unsafe fn of_node(node: *mut TimerNode) -> &'static Timer {
+        // SAFETY: promised by the caller; the table never frees timers.
+        unsafe { &*node.byte_sub(offset_of!(Timer, node)).cast() }
+    }
+
     /// Completes what waits for this expiry. A periodic timer goes back into the queue.
     fn fire(&'static self, clockwork: &mut Clockwork, now: i64, ready: &OpQueue) {
         // SAFETY: under the lock.
-        let body = unsafe { &mut *self.body.get() };
-        let late = u64::try_from(now.saturating_sub(body.expiry)).unwrap_or(0);
+        let (body, expiry) = unsafe { (&mut *self.body.get(), (*self.node.get()).expiry()) };
+        let late = u64::try_from(now.saturating_sub(expiry)).unwrap_or(0);
         clockwork.fired.count += 1;
         // A manual clock may jump by centuries.
         clockwork.fired.late_sum = clockwork.fired.late_sum.saturating_add(late);
@@ -428,16 +488,19 @@ impl Timer {
         let Some(periodic) = body.periodic.as_mut().filter(|p| !p.ended) else { return };
         periodic.due = true;
         // Periods that were missed fold into this one.
-        let missed = (now.saturating_sub(body.expiry)) / periodic.period;
+        let missed = (now.saturating_sub(expiry)) / periodic.period;
         let step = missed.saturating_add(1).saturating_mul(periodic.period);
-        body.expiry = body.expiry.saturating_add(step);
+        let expiry = expiry.saturating_add(step);
         if !body.tick_busy {
             body.tick_busy = true;
             Scheduler::submit_in_turn(&self.member, ready, self.tick.as_ptr());
         }
-        if body.expiry != NEVER {
-            // SAFETY: the node was popped, so it is not queued. The turn reprograms the timerfd.
-            unsafe { clockwork.queue.insert(self.node.get(), body.expiry) };
+        // SAFETY: under the lock; the node was popped, so it is not queued. The turn reprograms the timerfd.
+        unsafe {
+            (*self.node.get()).set_expiry(expiry);
+            if expiry != NEVER {
+                clockwork.queue.insert(self.node.get(), expiry);
+            }
         }
     }
 
@@ -462,6 +525,7 @@ impl Locked {
         pending
     }
 
+    #[inline]
     fn body(&mut self) -> &mut Body {
         // SAFETY: this holds the lock that guards it.
         unsafe { &mut *self.timer.body.get() }
@@ -478,11 +542,14 @@ impl Locked {
     }
 
     /// The expiry.
+    #[inline]
     pub fn expiry(&mut self) -> i64 {
-        self.body().expiry
+        // SAFETY: this holds the lock that guards it.
+        unsafe { (*self.timer.node.get()).expiry() }
     }
 
     /// True while the queue must hold the timer.
+    #[inline]
     fn is_awaited(&mut self) -> bool {
         let body = self.body();
         !body.waits.is_empty() || body.periodic.as_ref().is_some_and(|p| !p.ended)
@@ -495,10 +562,21 @@ impl Locked {
 
     /// Sets the expiry; what is pending moves with it. O(1), and no system call unless the timer becomes
     /// the earliest while somebody sleeps.
+    #[inline(always)]
     pub fn set_expiry(&mut self, at: i64) {
+        // SAFETY: under the lock that guards the node; a queued node is in this queue.
+        let moved =
+            at != NEVER && unsafe { self.clockwork.queue.move_in_place(self.timer.node.get(), at) };
+        if !moved {
+            self.place_at(at);
+        }
+    }
+
+    fn place_at(&mut self, at: i64) {
         let Locked { timer, clockwork, .. } = self;
         clockwork.remove(timer);
-        self.body().expiry = at;
+        // SAFETY: under the lock that guards it, and not queued.
+        unsafe { (*timer.node.get()).set_expiry(at) };
         if self.is_awaited() {
             self.clockwork.insert(self.sched, self.timer, at);
         }
@@ -521,17 +599,19 @@ impl Locked {
     }
 
     /// Adds a wait that is not queued anywhere: a call, or where the context measures its callbacks a ticket.
+    #[inline]
     pub fn add_wait(&mut self, wait: NonNull<Op>) {
         self.sched.work_started();
         self.add_internal_wait(wait);
     }
 
     /// Adds a wait that does not keep run going.
+    #[inline]
     pub fn add_internal_wait(&mut self, wait: NonNull<Op>) {
         let queued = self.is_awaited();
         self.body().waits.push(wait);
         if !queued {
-            let expiry = self.body().expiry;
+            let expiry = self.expiry();
             self.clockwork.insert(self.sched, self.timer, expiry);
         }
     }
@@ -544,7 +624,6 @@ impl Locked {
         callback: Option<StatusFn>,
         user: *mut c_void,
     ) -> Result<(), Errno> {
-        let callback = callback.map_or(Callback::Record(OP_TIMER), Callback::Status);
         if self.body().periodic.is_some() {
             return Err(Errno::BUSY);
         }
@@ -555,7 +634,12 @@ impl Locked {
     }
 
     /// Ends the periodic operation; 1 if there was one. A tick that has come already is delivered first.
+    #[inline]
     pub fn stop(&mut self, caller: &Caller) -> usize {
+        if self.body().periodic.is_none() { 0 } else { self.stop_periodic(caller) }
+    }
+
+    fn stop_periodic(&mut self, caller: &Caller) -> usize {
         let timer = self.timer;
         let body = self.body();
         let Some(periodic) = body.periodic.as_mut().filter(|p| !p.ended) else { return 0 };
@@ -569,6 +653,7 @@ impl Locked {
     }
 
     /// Ends up to `limit` waits, oldest first; the number ended.
+    #[inline]
     pub fn cancel_waits(&mut self, caller: &Caller, limit: usize) -> usize {
         let mut ended = 0;
         while ended < limit
@@ -583,6 +668,7 @@ impl Locked {
         ended
     }
 
+    #[inline]
     fn cancel_wait(&mut self, caller: &Caller, wait: NonNull<Op>) {
         if self.body().owner == 0 {
             // SAFETY: a wait is what `add_wait` says, and this one was popped under the lock.
@@ -620,6 +706,7 @@ impl Locked {
         ended
     }
 
+    #[inline]
     fn dequeue_if_idle(&mut self) {
         if !self.is_awaited() {
             let Locked { timer, clockwork, .. } = self;
@@ -658,14 +745,14 @@ unsafe fn run_tick(op: NonNull<Op>, frame: &Frame) {
         // SAFETY: under the lock of the timer's context; `tick_busy` keeps the slot from reuse.
         let body = unsafe { &mut *timer.body.get() };
         if let Some(periodic) = &mut body.periodic {
-            if hold_back(frame, periodic.callback, op) {
+            if hold_back(frame, periodic.callback(), op) {
                 return;
             }
             if periodic.due {
                 periodic.due = false;
-                delivery = Some((periodic.callback, periodic.user, 0));
+                delivery = Some((periodic.callback(), periodic.user, 0));
             } else if periodic.ended {
-                delivery = Some((periodic.callback, periodic.user, Errno::CANCELED.code()));
+                delivery = Some((periodic.callback(), periodic.user, Errno::CANCELED.code()));
                 body.periodic = None;
                 Scheduler::work_finished(frame);
             }
