@@ -166,7 +166,7 @@ def main_figures(results):
     if results.caveat():
         yield results.caveat()
         yield ""
-    yield from table([""] + columns, [[text] + [
+    yield from table(["", "hand-written loop"] + columns[1:], [[text] + [
         "–" if (ratio := results.ratio(label, column)) is None else f"{ratio:.2f}" if ratio < 9.95 else f"{ratio:.0f}"
         for column in columns] for text, label in rows.MAIN])
 
