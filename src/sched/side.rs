@@ -20,8 +20,8 @@ use std::ptr::{self, NonNull};
 
 /// Nodes allocated at once: 5 KiB.
 const CHUNK: usize = 64;
-/// Nodes that go from thread to thread at once; a thread holds less than two batches.
-const BATCH: usize = 32;
+/// Nodes that go from thread to thread at once; a thread holds less than two batches: a chunk does for four threads.
+const BATCH: usize = 8;
 
 /// See the module. Lent to one descriptor at a time, and guarded by its lock.
 #[repr(C)]

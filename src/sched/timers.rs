@@ -338,6 +338,8 @@ pub struct Timer {
     member: Member,
     /// Queued to deliver ticks and the end of the periodic operation.
     tick: Op,
+    /// Moves the node to its place.
+    _hole: u64,
     /// Its first field ends the line.
     node: UnsafeCell<TimerNode>,
     head: Head,
@@ -391,6 +393,7 @@ unsafe impl Entry for Timer {
         Timer {
             member: Member::new(&CLASS),
             tick: Op::new(run_tick),
+            _hole: 0,
             node: UnsafeCell::new(TimerNode::new()),
             head: Head::new(),
             sched: AtomicPtr::new(ptr::null_mut()),
