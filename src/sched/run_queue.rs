@@ -20,7 +20,9 @@ use super::frame::Caller;
 use super::hooks::{Hook, HookList, When};
 use super::inbox::{Inbox, Tag};
 use super::op::{Op, OpQueue};
-use super::sync::{AtomicBool, AtomicI64, AtomicPtr, AtomicUsize, Condvar, Ordering};
+use super::sync::{
+    AtomicBool, AtomicI64, AtomicPtr, AtomicUsize, Condvar, Ordering, has_asymmetric_fences,
+};
 use super::wakeup::{HasWakeup, Wakeup};
 use crate::sys::errno::Errno;
 use std::cell::Cell;
@@ -255,8 +257,6 @@ pub struct Shared {
     hooks: HookList,
     /// The hooks before the next turn were queued.
     prepared: bool,
-    /// Waiters that were signalled.
-    signalled: u64,
     /// Threads inside that reap.
     reapers: usize,
     /// The deferred ops of this turn were let go; those deferred since wait for the next one.
@@ -326,7 +326,6 @@ impl RunQueue {
                 held_in_a_row: 0,
                 hooks: HookList::new(),
                 prepared: false,
-                signalled: 0,
                 reapers: 0,
                 deferred_released: false,
                 wakeup: Wakeup::default(),
@@ -393,6 +392,8 @@ impl RunQueue {
 
     /// Puts the sentinel in and takes posts under this tag.
     pub fn open(&self, tag: Tag) {
+        // Asked for the first time it takes milliseconds where there are other threads: not in the middle of run.
+        has_asymmetric_fences();
         self.shared.lock().queue.push(self.sentinel.as_ptr());
         self.inbox.open(tag);
     }
@@ -848,7 +849,7 @@ impl RunQueue {
     /// Numbers for the statistics.
     pub fn counts(&self) -> Counts {
         let shared = self.shared.lock();
-        let mut counts = Counts { signalled: shared.signalled, queued: 0, held: 0, work: 0 };
+        let mut counts = Counts { signalled: shared.wakeup.signals(), queued: 0, held: 0, work: 0 };
         shared.queue.for_each(|op| counts.queued += u64::from(op != self.sentinel.as_ptr()));
         shared.held.for_each(|_| counts.held += 1);
         counts.work = self.work.load(Ordering::Relaxed);
@@ -919,11 +920,7 @@ impl RunQueue {
     /// an embedded context. False when there is none to get. The eventfd is written at most once until
     /// the reactor comes back.
     fn wake_one(&self, shared: &mut Shared, interrupt: impl FnOnce()) -> bool {
-        if shared.wakeup.signal_one(self.condvar()) {
-            shared.signalled += 1;
-            return true;
-        }
-        self.wake_reactor(shared, interrupt)
+        shared.wakeup.signal_one(self.condvar()) || self.wake_reactor(shared, interrupt)
     }
 
     /// Gets the blocking reactor back, or the host of an embedded context; false when neither sleeps.
@@ -1032,7 +1029,7 @@ impl RunQueue {
         shared.stopped = false;
         shared.ran_dry = false;
         shared.prepared = false;
-        shared.signalled = 0;
+        shared.wakeup = Wakeup::default();
         shared.ending = false;
         self.halted.store(false, Ordering::Relaxed);
         self.embedded.store(false, Ordering::Relaxed);
