@@ -916,6 +916,95 @@ TEST(h13_hint_1_with_a_thread_that_comes_later)
     }
 }
 
+/* Many posts lie in a block, of which a lone thread takes one after another. In the midst of it the others must be where
+   another thread, a nested run or the next run finds them: each once, and in order. */
+enum { IN_BLOCKS = 200, MIDST = 50 };
+static struct {
+    weir_context *context;
+    void (*midst)(void);
+    atomic_int runs[IN_BLOCKS];
+    atomic_int ended;
+    int last; /* ran before; -1 where several threads run */
+} blocks;
+
+static void in_block(int status, void *user)
+{
+    intptr_t number = (intptr_t)user;
+    CHECK_EQ(status, 0);
+    atomic_fetch_add(&blocks.runs[number], 1);
+    if (blocks.last >= 0) {
+        CHECK_EQ(number, blocks.last);
+        blocks.last++;
+    }
+    if (number == MIDST)
+        blocks.midst();
+    atomic_fetch_add(&blocks.ended, 1);
+}
+
+static void run_blocks(void (*midst)(void), int in_order)
+{
+    blocks.context = new_context_with(0, 1);
+    blocks.midst = midst;
+    blocks.last = in_order ? 0 : -1;
+    atomic_store(&blocks.ended, 0);
+    for (int i = 0; i < IN_BLOCKS; i++) {
+        atomic_store(&blocks.runs[i], 0);
+        CHECK_OK(weir_context_post(blocks.context, in_block, (void *)(intptr_t)i));
+    }
+    CHECK_OK(weir_context_run(blocks.context, NULL));
+}
+
+static void end_blocks(void)
+{
+    CHECK_EQ(atomic_load(&blocks.ended), IN_BLOCKS);
+    for (int i = 0; i < IN_BLOCKS; i++)
+        CHECK_EQ(atomic_load(&blocks.runs[i]), 1);
+    CHECK_OK(weir_context_destroy(blocks.context));
+}
+
+static pthread_t late_thread;
+
+static void let_another_run(void)
+{
+    late_thread = start_thread(run_thread, blocks.context);
+    while (atomic_load(&blocks.ended) < IN_BLOCKS - 1)
+        sched_yield();
+}
+
+TEST(h13_calls_ahead_are_left_to_a_thread_that_comes_later)
+{
+    run_blocks(let_another_run, 0);
+    join_thread(late_thread);
+    end_blocks();
+}
+
+static void poll_the_rest(void)
+{
+    size_t count;
+    CHECK_OK(weir_context_poll(blocks.context, &count));
+    CHECK_EQ(count, IN_BLOCKS - MIDST - 1);
+}
+
+TEST(h07_calls_ahead_are_run_by_a_nested_run)
+{
+    run_blocks(poll_the_rest, 1);
+    end_blocks();
+}
+
+static void stop_blocks(void)
+{
+    CHECK_OK(weir_context_stop(blocks.context));
+}
+
+TEST(calls_ahead_stay_queued_at_a_stop)
+{
+    run_blocks(stop_blocks, 1);
+    CHECK_EQ(atomic_load(&blocks.ended), MIDST + 1);
+    CHECK_OK(weir_context_restart(blocks.context));
+    CHECK_OK(weir_context_run(blocks.context, NULL));
+    end_blocks();
+}
+
 TEST(h13_hint_1000_with_one_thread_in_run)
 {
     hint_with_threads(1000, 1);

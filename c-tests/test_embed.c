@@ -339,6 +339,23 @@ TEST(h71_what_a_stop_left_makes_the_fd_readable_after_restart)
     CHECK_OK(weir_context_destroy(stop_context));
 }
 
+TEST(h71_a_post_to_a_stopped_context_makes_the_fd_readable_after_restart)
+{
+    weir_context *context = new_context();
+    struct counter counter = {0};
+    size_t count = 0;
+    int fd = context_fd(context);
+    CHECK_OK(weir_context_stop(context));
+    CHECK_OK(weir_context_poll(context, &count));
+    CHECK_OK(weir_context_post(context, count_call, &counter));
+    CHECK_OK(weir_context_restart(context));
+    CHECK(readable(fd));
+    CHECK_OK(weir_context_poll(context, &count));
+    CHECK_EQ(count, 1);
+    CHECK_EQ(counter.calls, 1);
+    CHECK_OK(weir_context_destroy(context));
+}
+
 /* More is due than one turn takes: what poll_one leaves is not in a queue yet, and must still wake the host. */
 static void leave_a_batch(uint32_t flags)
 {

@@ -107,7 +107,7 @@ impl Room {
         if self.at == self.end {
             return false;
         }
-        fetch_to_write(self.at);
+        fetch_to_write::<192, _>(self.at);
         // SAFETY: it is free, and in a batch of the caller's queue.
         unsafe {
             self.at.write(MaybeUninit::new(call));
@@ -223,6 +223,11 @@ impl Ahead {
     pub fn of(front: NonNull<Op>) -> Self {
         let batch = of_op(front);
         let first = batch.first.get();
+        let next = batch.op.next();
+        fetch_to_read::<0, _>(next);
+        fetch_to_read::<64, _>(next);
+        fetch_to_read::<128, _>(next);
+        fetch_to_read::<192, _>(next);
         Ahead { batch, at: batch.slot(first), begin: first, first, last: batch.end.get() - 1 }
     }
 
@@ -281,14 +286,27 @@ pub fn deliver(frame: &Frame, taken: &Taken) {
     deliver_status(frame, taken.call.callback, status, taken.call.user);
 }
 
-/// Has the processor get the cache line that is written to three lines later: whoever ran what was there before has
-/// it still, and the lock would wait for it. It may lie behind the end.
+/// Has the processor get the cache line that is `LATER` bytes further, to write to it: whoever ran what was there
+/// before has it still, and the lock would wait for it. It may be any address.
 #[inline(always)]
-fn fetch_to_write(at: *const MaybeUninit<Call>) {
+fn fetch_to_write<const LATER: usize, T>(at: *const T) {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
     // SAFETY: a hint, which neither faults nor changes anything.
     unsafe {
-        std::arch::asm!("prefetchw [{} + 192]", in(reg) at, options(nostack, preserves_flags, readonly));
+        std::arch::asm!("prefetchw [{} + {}]", in(reg) at, const LATER,
+            options(nostack, preserves_flags, readonly));
+    }
+    let _ = at;
+}
+
+/// The same to read.
+#[inline(always)]
+fn fetch_to_read<const LATER: usize, T>(at: *const T) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    // SAFETY: as above.
+    unsafe {
+        std::arch::asm!("prefetcht0 [{} + {}]", in(reg) at, const LATER,
+            options(nostack, preserves_flags, readonly));
     }
     let _ = at;
 }
@@ -430,6 +448,10 @@ impl Cache {
         let op = NonNull::new(self.head.get())?;
         // SAFETY: cached blocks are this thread's.
         let next = unsafe { op.as_ref() }.next();
+        fetch_to_write::<0, _>(next);
+        fetch_to_write::<64, _>(next);
+        fetch_to_write::<128, _>(next);
+        fetch_to_write::<192, _>(next);
         self.head.set(next);
         self.count.set(self.count.get() - 1);
         Some(op)

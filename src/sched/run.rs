@@ -131,7 +131,7 @@ impl Scheduler {
         }
     }
 
-    /// Runs posted calls while they are next and this thread is alone inside.
+    /// Runs posted calls while they are next and this thread is alone inside. Not for a frame that measures.
     #[inline(never)]
     fn run_calls(&self, frame: &Frame, stay: &Stay) {
         while let Some((taken, mut ahead)) = self.run_queue.next_call(&frame.private, stay) {
@@ -139,9 +139,6 @@ impl Scheduler {
             batch::deliver(frame, &taken);
             self.work_settle(frame, stay, 1);
             self.run_inline(frame, stay);
-            if frame.measures {
-                continue;
-            }
             while ahead.any() {
                 let next = self.run_queue.next_ahead(&frame.private, stay, &mut ahead);
                 let Some(call) = next else { break };
@@ -199,7 +196,7 @@ impl Scheduler {
                             batch::deliver(frame, &taken);
                             self.work_settle(frame, stay, 1);
                             self.run_inline(frame, stay);
-                            if !frame.single && !stay.is_nested() {
+                            if !frame.single && !frame.measures && !stay.is_nested() {
                                 self.run_calls(frame, stay);
                             }
                         }

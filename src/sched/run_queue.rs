@@ -983,6 +983,7 @@ impl RunQueue {
         shared.stopped = false;
         shared.ran_dry = false;
         self.halted.store(false, Ordering::Relaxed);
+        self.drain(&shared);
         if self.embedded() && (self.has_handlers(&shared) || !shared.deferred.is_empty()) {
             self.wake_reactor(&mut shared, interrupt);
         }
