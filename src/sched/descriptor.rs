@@ -90,7 +90,7 @@ pub struct Descriptor {
 
 /// What an idle connection costs; docs/benchmarks.md has the rest.
 #[cfg(all(not(loom), not(weir_sim)))]
-const _: () = assert!(size_of::<Descriptor>() <= 152);
+const _: () = assert!(size_of::<Descriptor>() <= 144);
 
 // SAFETY: what is no atomic is guarded by the lock, and the ops by the queue that they are in.
 unsafe impl Sync for Descriptor {}

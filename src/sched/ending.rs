@@ -77,7 +77,7 @@ impl Locked {
 }
 
 pub(super) const CLASS: Class =
-    Class { close: close_member, report: report_member, renew: Some(renew_member) };
+    Class { id: 0, close: close_member, report: report_member, renew: Some(renew_member) };
 
 fn of_member(member: NonNull<Member>, sched: &Scheduler) -> Option<Locked> {
     // SAFETY: `member` is a field of a descriptor, and the table never frees those.

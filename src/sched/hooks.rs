@@ -294,7 +294,8 @@ unsafe fn run_hook(op: NonNull<Op>, frame: &Frame) {
     }
 }
 
-const CLASS: Class = Class { close: close_member, report: report_member, renew: None };
+const CLASS: Class =
+    Class { id: KIND_HOOK, close: close_member, report: report_member, renew: None };
 
 fn of_member(member: NonNull<Member>, sched: &Scheduler) -> Option<Locked> {
     // SAFETY: `member` is a field of a hook, and the table never frees those.

@@ -5,7 +5,7 @@
 use super::frame::Caller;
 use super::scheduler::Scheduler;
 use super::strand::{STRANDS, Strand};
-use super::sync::{AtomicU32, Mutex, Ordering};
+use super::sync::{AtomicPtr, AtomicU32, Mutex, Ordering};
 use super::table::{Entry, Token};
 use crate::sys::clock;
 use crate::sys::errno::Errno;
@@ -21,6 +21,8 @@ pub type ReportFn = unsafe fn(NonNull<Member>, &Scheduler) -> Option<(Token, usi
 /// What a context does with its members without knowing what they are. Each function takes the object's
 /// lock and does nothing where the object no longer belongs to this context.
 pub struct Class {
+    /// Of this class alone, below [`CLASSES_MAX`].
+    pub id: u8,
     /// Closes the object.
     pub close: unsafe fn(NonNull<Member>, &Scheduler, &Caller),
     /// The handle, and the number of operations pending on it.
@@ -33,13 +35,26 @@ pub struct Class {
 pub struct Member {
     prev: Cell<*const Member>,
     next: Cell<*const Member>,
-    class: &'static Class,
     /// When it joined, on the coarse monotonic clock in steps of [`STEP`]: half the size, and good for two years.
     born: Cell<u32>,
-    /// The strand that serialises its callbacks, as its place in the table and one; 0: none. Changed under the
-    /// object's lock.
-    strand: AtomicU32,
+    /// Above, the class. Below, the strand that serialises its callbacks, as its place in the table and one; 0: none.
+    /// Changed under the object's lock.
+    bound: AtomicU32,
 }
+
+/// Bits of a strand's place and one.
+const PLACE_BITS: u32 = 28;
+const PLACE: u32 = (1 << PLACE_BITS) - 1;
+const CLASSES_MAX: usize = 1 << (u32::BITS - PLACE_BITS);
+
+/// Every class that there are members of, by its number.
+#[cfg(not(loom))]
+static CLASSES: [AtomicPtr<Class>; CLASSES_MAX] =
+    [const { AtomicPtr::new(ptr::null_mut()) }; CLASSES_MAX];
+/// Every class that there are members of, by its number.
+#[cfg(loom)]
+static CLASSES: once_cell::sync::Lazy<[AtomicPtr<Class>; CLASSES_MAX]> =
+    once_cell::sync::Lazy::new(|| std::array::from_fn(|_| AtomicPtr::new(ptr::null_mut())));
 
 /// log2 of the nanoseconds in a step of ages: 17 ms.
 const STEP: u32 = 24;
@@ -50,7 +65,7 @@ fn steps() -> u32 {
 }
 
 #[cfg(all(not(loom), not(weir_sim)))]
-const _: () = assert!(size_of::<Member>() == 32);
+const _: () = assert!(size_of::<Member>() == 24);
 
 // SAFETY: the links are touched under the list's lock only.
 unsafe impl Send for Member {}
@@ -61,19 +76,32 @@ impl Member {
     /// A member of no list.
     #[allow(clippy::missing_const_for_fn, reason = "loom's atomics have no const constructor")]
     pub fn new(class: &'static Class) -> Self {
+        if let Some(place) = CLASSES.get(usize::from(class.id)) {
+            place.store(ptr::from_ref(class).cast_mut(), Ordering::Release);
+        }
         Member {
             prev: Cell::new(ptr::null()),
             next: Cell::new(ptr::null()),
-            class,
             born: Cell::new(0),
-            strand: AtomicU32::new(0),
+            bound: AtomicU32::new(u32::from(class.id) << PLACE_BITS),
+        }
+    }
+
+    /// What the context does with it.
+    fn class(&self) -> &'static Class {
+        let id = (self.bound.load(Ordering::Relaxed) >> PLACE_BITS) as usize;
+        let class = CLASSES.get(id).map(|class| class.load(Ordering::Acquire));
+        // SAFETY: `new` was given a reference that is good for ever.
+        match class.and_then(|class| unsafe { class.as_ref() }) {
+            Some(class) => class,
+            None => unreachable!("a member's class is noted before the member is"),
         }
     }
 
     /// The strand that the handle is bound to, which is kept while something is bound to it.
     #[inline]
     pub fn strand(&self) -> Option<&'static Strand> {
-        strand_at(self.strand.load(Ordering::Relaxed))
+        strand_at(self.bound.load(Ordering::Relaxed))
     }
 
     /// Gives the strand up, when nothing of the closed handle is left to be delivered through it.
@@ -86,13 +114,18 @@ impl Member {
     /// Binds the handle, or unbinds it; what it was bound to before. Under the object's lock.
     pub fn bind(&self, strand: Option<&'static Strand>) -> Option<&'static Strand> {
         let place = strand.map_or(0, |strand| strand.head().index() + 1);
-        strand_at(self.strand.swap(place, Ordering::Relaxed))
+        let before = self.bound.load(Ordering::Relaxed);
+        self.bound.store(before & !PLACE | place, Ordering::Relaxed);
+        strand_at(before)
     }
 }
 
 #[inline]
-fn strand_at(place: u32) -> Option<&'static Strand> {
-    if place == 0 { None } else { STRANDS.by_index(place - 1) }
+fn strand_at(bound: u32) -> Option<&'static Strand> {
+    match bound & PLACE {
+        0 => None,
+        place => STRANDS.by_index(place - 1),
+    }
 }
 
 /// What a user says of a handle.
@@ -283,8 +316,8 @@ impl Members {
         lines.try_reserve(found.len()).map_err(|_| Errno::NOMEM)?;
         for (member, age, name) in found.into_iter().rev() {
             // SAFETY: as in `close_all`.
-            if let Some((token, pending)) = unsafe { (member.as_ref().class.report)(member, sched) }
-            {
+            let told = unsafe { (member.as_ref().class().report)(member, sched) };
+            if let Some((token, pending)) = told {
                 lines.push(Line { token, name, age, pending });
             }
         }
@@ -297,7 +330,7 @@ impl Members {
         // SAFETY: members are type-stable; no other thread changes the list.
         while let Some(member) = unsafe { at.as_ref() } {
             at = member.next.get();
-            if let Some(renew) = member.class.renew {
+            if let Some(renew) = member.class().renew {
                 // SAFETY: as in `close_all`.
                 unsafe { renew(NonNull::from(member), sched) }
             }
@@ -309,7 +342,7 @@ impl Members {
         loop {
             let Some(first) = NonNull::new(self.list.lock().head.cast_mut()) else { return };
             // SAFETY: type-stable; the function checks under the object's lock that it is still in use.
-            unsafe { (first.as_ref().class.close)(first, sched, caller) }
+            unsafe { (first.as_ref().class().close)(first, sched, caller) }
         }
     }
 }

@@ -72,6 +72,7 @@ unsafe impl<B: Body> Entry for Object<B> {
             member: Member::new(
                 const {
                     &Class {
+                        id: B::KIND,
                         close: close_member::<B>,
                         report: report_member::<B>,
                         renew: Some(renew_member::<B>),

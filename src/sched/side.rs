@@ -20,7 +20,8 @@ use std::ptr::{self, NonNull};
 
 /// Nodes allocated at once: 5 KiB.
 const CHUNK: usize = 64;
-/// Nodes that go from thread to thread at once; a thread holds less than two batches: a chunk does for four threads.
+/// Nodes that go from thread to thread at once; a thread holds less than two batches. So few that a chunk does for all
+/// that some threads can hold, and is not found wanting long after the program has settled.
 const BATCH: usize = 8;
 
 /// See the module. Lent to one descriptor at a time, and guarded by its lock.

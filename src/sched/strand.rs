@@ -76,7 +76,8 @@ unsafe impl Entry for Strand {
     }
 }
 
-const CLASS: Class = Class { close: close_member, report: report_member, renew: None };
+const CLASS: Class =
+    Class { id: KIND_STRAND, close: close_member, report: report_member, renew: None };
 
 /// A live strand under its lock; its context lives as long.
 pub struct Locked {

@@ -776,7 +776,8 @@ unsafe fn run_tick(op: NonNull<Op>, frame: &Frame) {
     }
 }
 
-const CLASS: Class = Class { close: close_member, report: report_member, renew: None };
+const CLASS: Class =
+    Class { id: KIND_TIMER, close: close_member, report: report_member, renew: None };
 
 fn of_member(member: NonNull<Member>, sched: &Scheduler) -> Option<Locked> {
     // SAFETY: `member` is a field of a timer, and the table never frees those.

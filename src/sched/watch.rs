@@ -638,7 +638,8 @@ unsafe fn run_deadline(op: NonNull<Op>, frame: &Frame) {
     watch.expire(&caller, now);
 }
 
-const CLASS: Class = Class { close: close_member, report: report_member, renew: None };
+const CLASS: Class =
+    Class { id: KIND_WATCH, close: close_member, report: report_member, renew: None };
 
 fn of_member(member: NonNull<Member>, sched: &Scheduler) -> Option<Locked> {
     // SAFETY: `member` is a field of a watch, and the table never frees those.

@@ -451,6 +451,27 @@ fn send_vectored(fd: RawFd, transfer: &mut Transfer) -> (Result<usize, Errno>, u
     vectored(transfer, |part| unsafe { transfer::send_vectored(fd, part) })
 }
 
+/// All of it with one system call, as most that is exact; what takes more goes on with `long`.
+#[inline(always)]
+fn at_once(
+    fd: RawFd,
+    transfer: &mut Transfer,
+    trust: bool,
+    dir: Dir,
+    call: impl FnOnce(*mut u8, usize) -> Result<usize, Errno>,
+    long: Perform,
+) -> Outcome {
+    let length = transfer.length();
+    if transfer.done() > 0 || length > BYTES_PER_TURN {
+        return long(fd, transfer, trust);
+    }
+    match some(transfer, dir, |t| (call(t.data.cast(), length), length)) {
+        Outcome::Done { status: 0, drained: true } if trust => Outcome::WouldBlock,
+        Outcome::Done { status: 0, drained: true } => long(fd, transfer, trust),
+        outcome => outcome,
+    }
+}
+
 fn perform_read_some(fd: RawFd, transfer: &mut Transfer, _: bool) -> Outcome {
     // SAFETY: the user's buffer, `length` bytes long, until the operation ends.
     some(transfer, Dir::Read, |t| unsafe {
@@ -459,6 +480,13 @@ fn perform_read_some(fd: RawFd, transfer: &mut Transfer, _: bool) -> Outcome {
 }
 
 fn perform_read(fd: RawFd, transfer: &mut Transfer, trust: bool) -> Outcome {
+    // SAFETY: as in `receive`.
+    let call = |data, length| unsafe { transfer::recv(fd, data, length) };
+    at_once(fd, transfer, trust, Dir::Read, call, perform_long_read)
+}
+
+#[inline(never)]
+fn perform_long_read(fd: RawFd, transfer: &mut Transfer, trust: bool) -> Outcome {
     all(transfer, Dir::Read, trust, |t| receive(fd, t, BYTES_PER_TURN), has_all_bytes)
 }
 
@@ -478,6 +506,13 @@ fn perform_write_some(fd: RawFd, transfer: &mut Transfer, _: bool) -> Outcome {
 }
 
 fn perform_write(fd: RawFd, transfer: &mut Transfer, trust: bool) -> Outcome {
+    // SAFETY: as in `receive`.
+    let call = |data: *mut u8, length| unsafe { transfer::send(fd, data, length) };
+    at_once(fd, transfer, trust, Dir::Write, call, perform_long_write)
+}
+
+#[inline(never)]
+fn perform_long_write(fd: RawFd, transfer: &mut Transfer, trust: bool) -> Outcome {
     all(transfer, Dir::Write, trust, |t| send(fd, t, BYTES_PER_TURN), has_all_bytes)
 }
 
