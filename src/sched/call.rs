@@ -35,14 +35,10 @@ pub struct Call {
     user: Cell<*mut c_void>,
 }
 
-/// Nodes that a thread holds; given back when it ends. Nobody counts the nodes of a batch that is traded: there are
-/// `BATCH` at the most.
+/// Nodes that a thread holds; given back when it ends.
 pub struct Cache {
     head: Cell<*mut Op>,
-    /// At least as many as there are.
     count: Cell<usize>,
-    /// Another batch, so that a thread at the edge of one does not trade it to and fro.
-    spare: Cell<*mut Op>,
 }
 
 /// Gives the thread's nodes back when it ends. Set up with the first node, off the fast way.
@@ -138,11 +134,7 @@ thread_local! {
 impl Cache {
     /// No nodes.
     pub const fn new() -> Self {
-        Cache {
-            head: Cell::new(ptr::null_mut()),
-            count: Cell::new(0),
-            spare: Cell::new(ptr::null_mut()),
-        }
+        Cache { head: Cell::new(ptr::null_mut()), count: Cell::new(0) }
     }
 
     #[inline]
@@ -159,46 +151,58 @@ impl Cache {
 
     #[cold]
     fn refill(&self) -> Option<()> {
-        let mut batch = self.spare.replace(ptr::null_mut());
-        if batch.is_null() {
-            give_back_at_end();
-            let mut shared = SHARED.lock();
-            if shared.batches.is_null() {
-                shared.grow()?;
-            }
-            batch = shared.pop()?.as_ptr();
+        give_back_at_end();
+        let mut shared = SHARED.lock();
+        if shared.batches.is_null() {
+            shared.grow()?;
         }
-        self.head.set(batch);
-        self.count.set(BATCH);
+        let batch = shared.pop()?;
+        drop(shared);
+        let mut count = 0;
+        let mut at = batch.as_ptr();
+        // SAFETY: the batch is this thread's now.
+        while let Some(op) = unsafe { at.as_ref() } {
+            count += 1;
+            at = op.next();
+        }
+        self.head.set(batch.as_ptr());
+        self.count.set(count);
         Some(())
     }
 
     #[inline]
     fn put(&self, op: NonNull<Op>) {
-        let head = self.head.replace(op.as_ptr());
         // SAFETY: the caller ran it, so it is free.
-        unsafe { op.as_ref() }.set_next(head);
-        let count = if head.is_null() { 1 } else { self.count.get() + 1 };
-        self.count.set(count);
-        if count >= BATCH {
-            self.set_aside();
+        unsafe { op.as_ref() }.set_next(self.head.replace(op.as_ptr()));
+        self.count.set(self.count.get() + 1);
+        if self.count.get() >= 2 * BATCH {
+            self.give_batch_back(op);
         }
     }
 
-    /// Keeps the batch that is complete, and gives the one kept before to the other threads.
+    /// Gives the newer half of the nodes to the other threads.
     #[cold]
-    fn set_aside(&self) {
-        let batch = self.head.replace(ptr::null_mut());
-        if let Some(spare) = NonNull::new(self.spare.replace(batch)) {
-            SHARED.lock().push(spare);
+    fn give_batch_back(&self, newest: NonNull<Op>) {
+        let mut last = newest;
+        for _ in 1..BATCH {
+            // SAFETY: cached nodes are this thread's.
+            match NonNull::new(unsafe { last.as_ref() }.next()) {
+                Some(next) => last = next,
+                None => break,
+            }
         }
+        // SAFETY: as above.
+        let last = unsafe { last.as_ref() };
+        self.head.set(last.next());
+        last.set_next(ptr::null_mut());
+        self.count.set(BATCH);
+        SHARED.lock().push(newest);
     }
 
     fn give_all_back(&self) {
-        for batch in [&self.head, &self.spare] {
-            if let Some(first) = NonNull::new(batch.replace(ptr::null_mut())) {
-                SHARED.lock().push(first);
-            }
+        if let Some(first) = NonNull::new(self.head.replace(ptr::null_mut())) {
+            self.count.set(0);
+            SHARED.lock().push(first);
         }
     }
 }
