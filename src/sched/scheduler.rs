@@ -622,6 +622,8 @@ impl Scheduler {
         }
     }
 
+    #[cold]
+    #[inline(never)]
     fn read_turn_now(token: Token) -> Result<i64, Errno> {
         let sched = Self::pin(token)?;
         if sched.options().manual_clock {

@@ -283,7 +283,7 @@ impl TimerQueue {
                 let node = self.slot(self.draining).head;
                 // SAFETY: the head is in the wheel; once unlinked it is in no list.
                 unsafe {
-                    prefetch((*node).child);
+                    prefetch_node((*node).child);
                     self.unlink(node);
                     self.place(node);
                 }
@@ -458,6 +458,13 @@ fn prefetch(at: *const TimerNode) {
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = at;
+}
+
+/// The same for a node: its first field may end a line.
+#[inline(always)]
+fn prefetch_node(node: *mut TimerNode) {
+    prefetch(node);
+    prefetch(node.wrapping_byte_add(8));
 }
 
 impl Default for TimerQueue {

@@ -100,7 +100,7 @@ pub fn cancel(caller: &Caller, token: Token) -> Result<usize, Errno> {
         kind::JOB => Object::<Job>::lock(token)?.cancel(caller),
         KIND_TIMER => {
             let mut timer = Timer::lock(token)?;
-            timer.cancel_waits(caller, usize::MAX) + timer.stop(caller)
+            timer.cancel_waits(caller) + timer.stop(caller)
         }
         KIND_WATCH => Watch::lock(token)?.stop(caller),
         kind::SIGNALS => signals::cancel(caller, token)?,

@@ -69,12 +69,12 @@ pub fn wait(
 /// Ends all waits and the periodic operation; the number ended.
 pub fn cancel(caller: &Caller, timer: Token) -> Result<usize, Errno> {
     let mut timer = Timer::lock(timer)?;
-    Ok(timer.cancel_waits(caller, usize::MAX) + timer.stop(caller))
+    Ok(timer.cancel_waits(caller) + timer.stop(caller))
 }
 
 /// Ends the oldest wait.
 pub fn cancel_one(caller: &Caller, timer: Token) -> Result<usize, Errno> {
-    Ok(Timer::lock(timer)?.cancel_waits(caller, 1))
+    Ok(Timer::lock(timer)?.cancel_first(caller))
 }
 
 /// Starts ticking.

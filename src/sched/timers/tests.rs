@@ -2,9 +2,12 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use super::super::call::{free_call, new_call, run_wait};
+use super::super::frame::Caller;
 use super::super::run_queue::Limit;
 use super::super::scheduler::{Count, Options};
 use super::*;
+use libc::c_void;
+use std::ptr;
 
 unsafe extern "C-unwind" fn nothing(_: i32, _: *mut c_void) {}
 
