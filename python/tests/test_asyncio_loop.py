@@ -133,7 +133,7 @@ class Streams(unittest.TestCase):
             drain.submit(abi.WEIR_SUBMIT_READ_EACH, stream, 0, 0, token)
             theirs.send(b"x")
             records = list(drain.enter(LIMIT))
-            self.assertEqual([record[4] for record in records], [0], number)
+            self.assertEqual([record[3] for record in records], [abi.WEIR_OP_READ], number)
             # The record is there, and the one that it is for is not.
             drain.detach(token)
             drain.records = iter(records)

@@ -21,10 +21,12 @@ _CAPACITY = 512  # Records of one turn.
 _SUBMISSIONS = 1024  # Submissions of one call.
 _MOMENT = 100_000  # Nanoseconds.
 _POOL_SLOTS = 64
-_POOL_SLOT_SIZE = 65536
+# Somewhat more than a round number: a message of 64 KiB leaves room, which tells that there is no more of it, and
+# what begins two buffers is not kept in the same lines of the caches.
+_POOL_SLOT_SIZE = 65536 + 17 * 64
 
 _submission = struct.Struct("=IiQQQQ")
-_record = struct.Struct("=QQQIi")
+_record = struct.Struct("=QQQQ")  # The last of them is kind and status, see serve().
 _iter_records = _record.iter_unpack
 
 # Called with objects of ctypes that are made once: conversions by argtypes would cost as much as the rest of the call.
@@ -51,7 +53,8 @@ _READABLE = ~abi.WEIR_WATCH_WRITE
 _WRITABLE = ~abi.WEIR_WATCH_READ
 
 _NOTHING: Iterator[Tuple[Any, ...]] = iter(())
-_OP_READ = abi.WEIR_OP_READ
+# Kind and status of a record as one number, whose comparison costs less than two: data has come.
+_CAME = abi.WEIR_OP_READ
 
 OnRecord = Callable[[int, int, int], None]
 
@@ -250,15 +253,16 @@ class Drain(selectors.BaseSelector):
 
     def _send(self) -> None:
         """What the transports have written in this turn, each with one call."""
-        dirty = self.dirty
+        dirty, keeping = self.dirty, len(_threads) > 1
         for transport in dirty:
             queue = transport._queue
             if len(queue) != 1 or transport._writing is not None:
                 transport._send_queue()
                 continue
-            data = queue[0]
-            if len(_threads) > 1:
+            data = queue.pop()
+            if keeping:
                 if _try_write(transport._stream, id(data) + BYTES_AT, len(data), self._count_at) < 0:
+                    queue.append(data)
                     transport._send_queue()  # Meets it again.
                     continue
                 number = self._count.value
@@ -266,9 +270,9 @@ class Drain(selectors.BaseSelector):
                 try:
                     number = transport._send(data)
                 except OSError:
+                    queue.append(data)
                     transport._send_queue()
                     continue
-            queue.clear()
             if number == len(data):
                 transport._queued = 0
             else:
@@ -301,7 +305,7 @@ class Drain(selectors.BaseSelector):
                     handler(0, 0, result)
 
     def enter(self, timeout: Optional[float]) -> Iterator[Tuple[Any, ...]]:
-        """One turn: begins what was submitted, waits, and gives (token, value, extra, kind, status) of each
+        """One turn: begins what was submitted, waits, and gives (token, value, extra, kind and status) of each
         record. What a previous turn has left comes first."""
         if self._unserved:
             return self.records
@@ -348,27 +352,28 @@ class Drain(selectors.BaseSelector):
         handlers, readers, releases = self.handlers, self.readers, self.releases
         pool, release = self.pool, self.submissions.append
         self._unserved = True
-        for token, value, extra, kind, status in self.records:
-            reader = readers.get(token)
-            if reader is None or status:
-                handler = handlers.get(token)
-                if handler is not None:
-                    handler(value, extra, status)
-                elif kind == _OP_READ and not status and extra in releases:
-                    release(releases[extra])  # Nobody wants it any more.
+        for token, value, extra, what in self.records:
+            if what == _CAME and token in readers:
+                # The hot path: data for a transport.
+                reader = readers[token]
+                data = pool[extra:extra + value]
+                release(releases[extra])
+                if reader._plain:
+                    try:
+                        reader._run(reader._received, data)
+                    except (SystemExit, KeyboardInterrupt):
+                        raise
+                    except BaseException as exc:
+                        reader._fatal_error(exc, "Fatal error: protocol.data_received() call failed.")
+                else:
+                    reader._hold(data)
                 continue
-            # The hot path: data for a transport.
-            data = pool[extra:extra + value]
-            release(releases[extra])
-            if reader._plain:
-                try:
-                    reader._run(reader._received, data)
-                except (SystemExit, KeyboardInterrupt):
-                    raise
-                except BaseException as exc:
-                    reader._fatal_error(exc, "Fatal error: protocol.data_received() call failed.")
-            else:
-                reader._hold(data)
+            handler = handlers.get(token)
+            if handler is not None:
+                status = what >> 32
+                handler(value, extra, status - (1 << 32) if status >> 31 else status)
+            elif what == _CAME and extra in releases:
+                release(releases[extra])  # Nobody wants it any more.
         self._unserved = False
 
     # -- selector

@@ -47,7 +47,7 @@ class StreamTransport(transports._FlowControlMixin, transports.Transport):
     # More attributes than a dictionary that is shared between objects takes: with slots they are quicker to find.
     __slots__ = (
         "_buffered", "_closing", "_conn_lost", "_context", "_deferred", "_dirty", "_drain", "_empty_waiter", "_eof",
-        "_file_waiter", "_held", "_held_end", "_paused", "_plain", "_protocol", "_queue", "_queued",
+        "_file_waiter", "_held", "_held_end", "_paused", "_open", "_plain", "_protocol", "_queue", "_queued",
         "_read_done", "_read_token", "_reading", "_received", "_run", "_send", "_server",
         "_sock", "_sock_fd", "_stopping", "_stream", "_write_token", "_writing",
         "_written", "__dict__", "__weakref__")
@@ -86,6 +86,7 @@ class StreamTransport(transports._FlowControlMixin, transports.Transport):
         self._queued = 0  # Bytes of both.
         self._conn_lost = 0  # Not 0: the call of connection_lost is scheduled, or was made.
         self._closing = False
+        self._open = True  # write() is allowed and is worth while: no end was written, no file is being sent.
         self._plain = True  # What comes goes to the protocol at once: not paused, not closing, nothing held back.
         self._eof = False
         self._paused = False
@@ -287,6 +288,14 @@ class StreamTransport(transports._FlowControlMixin, transports.Transport):
     # -- writing
 
     def write(self, data: Any) -> None:
+        if type(data) is bytes and self._open and not self._queued:
+            # The hot path: the first of this turn. What follows below has the cases in full.
+            size = len(data)
+            if 0 < size <= self._deferred:
+                self._queued = size
+                self._queue.append(data)
+                self._dirty.append(self)
+                return
         if not isinstance(data, (bytes, bytearray, memoryview)):
             raise TypeError("data argument must be a bytes-like object, "
                             f"not {type(data).__name__!r}")
@@ -427,6 +436,7 @@ class StreamTransport(transports._FlowControlMixin, transports.Transport):
             return
         self._send_queue()
         self._eof = True
+        self._open = False
         if not self._queued and self._sock is not None:
             self._sock.shutdown(socket.SHUT_WR)
 
@@ -440,12 +450,14 @@ class StreamTransport(transports._FlowControlMixin, transports.Transport):
             raise RuntimeError("Empty waiter is already set")
         self._send_queue()
         self._empty_waiter = self._loop.create_future()
+        self._open = False
         if not self._queued:
             self._empty_waiter.set_result(None)
         return self._empty_waiter
 
     def _reset_empty_waiter(self) -> None:
         self._empty_waiter = None
+        self._open = not self._eof and not self._conn_lost
 
     async def _send_file(self, fd: int, offset: int, count: int) -> "tuple[int, int]":
         """Sends of a file; gives the bytes and 0 or the code that it ended with."""
@@ -483,6 +495,7 @@ class StreamTransport(transports._FlowControlMixin, transports.Transport):
         self._plain = False
         if not self._queued:
             self._conn_lost += 1
+            self._open = False
             self._loop.call_soon(self._call_connection_lost, None)
         else:
             self._stop_reading()
@@ -513,6 +526,7 @@ class StreamTransport(transports._FlowControlMixin, transports.Transport):
         self._closing = True
         self._plain = False
         self._conn_lost += 1
+        self._open = False
         self._loop.call_soon(self._call_connection_lost, exc)
 
     def _end_stream(self) -> None:
