@@ -5,7 +5,9 @@
 use super::frame::Caller;
 use super::scheduler::Scheduler;
 use super::strand::{STRANDS, Strand};
-use super::sync::{AtomicPtr, AtomicU32, Mutex, Ordering};
+#[cfg(not(loom))]
+use super::sync::AtomicPtr;
+use super::sync::{AtomicU32, Mutex, Ordering};
 use super::table::{Entry, Token};
 use crate::sys::clock;
 use crate::sys::errno::Errno;
@@ -21,7 +23,7 @@ pub type ReportFn = unsafe fn(NonNull<Member>, &Scheduler) -> Option<(Token, usi
 /// What a context does with its members without knowing what they are. Each function takes the object's
 /// lock and does nothing where the object no longer belongs to this context.
 pub struct Class {
-    /// Of this class alone, below [`CLASSES_MAX`].
+    /// Of this class alone, below 16.
     pub id: u8,
     /// Closes the object.
     pub close: unsafe fn(NonNull<Member>, &Scheduler, &Caller),
@@ -40,21 +42,21 @@ pub struct Member {
     /// Above, the class. Below, the strand that serialises its callbacks, as its place in the table and one; 0: none.
     /// Changed under the object's lock.
     bound: AtomicU32,
+    /// A model has no use for one more atomic that its threads share.
+    #[cfg(loom)]
+    class: &'static Class,
 }
 
 /// Bits of a strand's place and one.
 const PLACE_BITS: u32 = 28;
 const PLACE: u32 = (1 << PLACE_BITS) - 1;
+#[cfg(not(loom))]
 const CLASSES_MAX: usize = 1 << (u32::BITS - PLACE_BITS);
 
 /// Every class that there are members of, by its number.
 #[cfg(not(loom))]
 static CLASSES: [AtomicPtr<Class>; CLASSES_MAX] =
     [const { AtomicPtr::new(ptr::null_mut()) }; CLASSES_MAX];
-/// Every class that there are members of, by its number.
-#[cfg(loom)]
-static CLASSES: once_cell::sync::Lazy<[AtomicPtr<Class>; CLASSES_MAX]> =
-    once_cell::sync::Lazy::new(|| std::array::from_fn(|_| AtomicPtr::new(ptr::null_mut())));
 
 /// log2 of the nanoseconds in a step of ages: 17 ms.
 const STEP: u32 = 24;
@@ -76,6 +78,7 @@ impl Member {
     /// A member of no list.
     #[allow(clippy::missing_const_for_fn, reason = "loom's atomics have no const constructor")]
     pub fn new(class: &'static Class) -> Self {
+        #[cfg(not(loom))]
         if let Some(place) = CLASSES.get(usize::from(class.id)) {
             place.store(ptr::from_ref(class).cast_mut(), Ordering::Release);
         }
@@ -84,10 +87,19 @@ impl Member {
             next: Cell::new(ptr::null()),
             born: Cell::new(0),
             bound: AtomicU32::new(u32::from(class.id) << PLACE_BITS),
+            #[cfg(loom)]
+            class,
         }
     }
 
     /// What the context does with it.
+    #[cfg(loom)]
+    fn class(&self) -> &'static Class {
+        self.class
+    }
+
+    /// What the context does with it.
+    #[cfg(not(loom))]
     fn class(&self) -> &'static Class {
         let id = (self.bound.load(Ordering::Relaxed) >> PLACE_BITS) as usize;
         let class = CLASSES.get(id).map(|class| class.load(Ordering::Acquire));
