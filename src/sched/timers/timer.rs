@@ -374,8 +374,7 @@ impl Locked {
 
     /// Ends the timer. The slot is reused when nothing of it is queued any more.
     pub fn close(mut self, caller: &Caller) {
-        // The wait of an internal timer is not counted as work: queued by itself it would keep a run that
-        // has nothing else to do from seeing so.
+        // The wait of an internal timer tells nobody, and is not counted as work: it ends here, not in a queue.
         while self.body().owner != 0
             && let Some(wait) = self.body().waits.pop()
         {
