@@ -38,8 +38,9 @@ pub const SINGLE: u32 = if cfg!(loom) { 0 } else { 8 };
 /// Blocks that go from thread to thread at once; a thread holds less than two times as many.
 const TRADED: usize = 8;
 
-/// Blocks that are allocated at once: as many as there are already, between these limits.
-const CHUNK: (usize, usize) = (16, 1024);
+/// Blocks that are allocated at once: as many as there are already, between these limits. What was never used of them
+/// was never touched.
+const CHUNK: (usize, usize) = (64, 1024);
 
 /// A block of calls, on cache lines of its own.
 #[repr(C, align(128))]
@@ -419,6 +420,15 @@ impl Free {
         unsafe { link.as_ref() }.set_next(self.chunks);
         self.chunks = link.as_ptr();
         Some(())
+    }
+}
+
+/// Has the first blocks allocated, so that a program which seldom needs one does not allocate late. Where there is no
+/// memory the post that needs one says so.
+pub fn set_aside() {
+    let mut free = FREE.lock();
+    if !cfg!(loom) && free.total == 0 {
+        free.grow();
     }
 }
 

@@ -202,6 +202,7 @@ impl Scheduler {
     pub fn create(options: Options) -> Result<Token, Errno> {
         let reactor = Reactor::new(options.max_events as usize)?;
         let sched = CONTEXTS.reserve().map_err(|_| Errno::NOMEM)?;
+        batch::set_aside();
         // SAFETY: reserved and not published: nobody else looks at it.
         unsafe { *sched.core.get() = Some(Core { reactor, options }) };
         sched.members.set_open(true);
