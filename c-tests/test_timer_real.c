@@ -152,6 +152,24 @@ TEST(the_time_of_the_turn_stands_still_until_the_next)
     CHECK_OK(weir_context_destroy(context));
 }
 
+static void *run_it_while_it_has_work(void *user)
+{
+    CHECK_OK(weir_context_run(user, NULL));
+    return NULL;
+}
+
+TEST(while_the_context_sleeps_the_time_of_the_turn_goes_on)
+{
+    weir_context *context = new_context();
+    CHECK_OK(weir_context_work_begin(context));
+    pthread_t runner = start_thread(run_it_while_it_has_work, context);
+    int64_t first = turn_now(context);
+    while (turn_now(context) == first) sleep_ms(1);
+    CHECK_OK(weir_context_work_end(context));
+    join_thread(runner);
+    CHECK_OK(weir_context_destroy(context));
+}
+
 TEST(h42_never_does_not_come)
 {
     weir_context *context = new_context();

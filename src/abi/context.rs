@@ -538,7 +538,8 @@ pub unsafe extern "C" fn weir_context_now(context: *mut weir_context, now_ns: *m
 /// in the kernel; the manual clock's time where that is in use. It costs a few instructions where reading the
 /// clock costs more than all the rest of moving a timer. With weir_timer_expires_at() it serves timeouts that are set
 /// anew at each operation, and are early by what the turn has lasted: callbacks that run long, and a
-/// context that nobody runs, make it old. (uv_now and ev_now are this time.)
+/// context that nobody runs, make it old. While the context sleeps in the kernel it is the clock itself.
+/// (uv_now and ev_now are this time.)
 ///
 /// Errors: WEIR_EBADF, WEIR_EINVAL (`now_ns` is NULL).
 ///

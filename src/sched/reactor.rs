@@ -190,6 +190,9 @@ impl Reactor {
         self.check_own()?;
         // SAFETY: one thread at a time has the role.
         let events = unsafe { &mut *self.events.get() };
+        if timeout != Timeout::Now {
+            sched.timers.suspend_turn_time();
+        }
         let count = match self.ask(events, timeout) {
             Err(Errno::INTR) if !sched.options().interruptible => 0,
             answer => answer?,

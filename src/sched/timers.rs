@@ -26,6 +26,9 @@ mod tests;
 /// The expiry that never comes.
 pub const NEVER: i64 = i64::MAX;
 
+/// In place of the time of the turn while the reactor may sleep: the clock is read each time, and not kept.
+const ASLEEP: i64 = -1;
+
 /// Nodes that the wheel may move in one turn (H44).
 const MOVES_PER_TURN: usize = 4096;
 
@@ -145,11 +148,20 @@ impl Timers {
             return seen;
         }
         let now = clock();
+        if seen == ASLEEP {
+            return now;
+        }
         // If a turn has come meanwhile, what was read is of the one before, and not kept.
         match self.turn_time.compare_exchange(seen, now, Ordering::Release, Ordering::Relaxed) {
             Err(other) if other >= 0 => other,
             _ => now,
         }
+    }
+
+    /// The reactor is about to sleep.
+    #[inline]
+    pub fn suspend_turn_time(&self) {
+        self.turn_time.store(ASLEEP, Ordering::Release);
     }
 
     /// The reactor has come back from the kernel for the `turns`th time.
