@@ -58,7 +58,11 @@ build:
 	$(CMAKE) -S . -B $(BUILD)
 	$(CMAKE) --build $(BUILD) --parallel $(JOBS)
 
-demo: build
+# The library and the two programs, no tests.
+demo:
+	@scripts/install-deps base
+	$(CMAKE) -S . -B $(BUILD)
+	$(CMAKE) --build $(BUILD) --parallel $(JOBS) --target echo_server echo_load
 	scripts/demo $(BUILD)
 
 test:
