@@ -76,7 +76,7 @@ def suite(python, wanted, jobs, folder):
                              capture_output=True, text=True).stdout.strip()
     modules = modules_of(python)
     if modules is None:
-        print(f"CPython {version}: no test.test_asyncio installed (Debian: libpython3-testsuite)")
+        print(f"CPython {version}: no test.test_asyncio installed (Debian: libpython3.N-testsuite)")
         return None
     if wanted:
         modules = [module for module in modules if module.rpartition(".")[2] in wanted]
