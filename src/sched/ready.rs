@@ -119,9 +119,9 @@ fn run_one(
             return first;
         }
         Ok(Driven::Yielded) => {
-            if slot.takes() {
-                // Delivers by itself, and needs the lock for each; so it comes last.
-                return first.or(Some(Dir::Read));
+            if slot.takes() && first.is_none() {
+                // Delivers by itself, and needs the lock for each.
+                return Some(dir);
             }
             locked.watch_progress(dir);
             locked.queue(&caller, dir);
