@@ -273,6 +273,8 @@ fn take_ready(mut locked: Locked, frame: &Frame) {
             }
         };
         slot.set_status(status);
+        // It may be held back; a cancel finds it complete then.
+        slot.set_phase(Phase::Done);
         deliver_done(locked, Dir::Read, frame);
         frame.sched.buffers.reading_ended(&caller);
         return;
