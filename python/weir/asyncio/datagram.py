@@ -1,14 +1,237 @@
-"""The transport of a datagram socket: asyncio's, on a watch, and for a peer that has no name as well."""
+"""The transport of a datagram socket: asyncio's, which the library receives for where the socket is UDP.
 
+Each datagram comes as a record, into the loop's pool. Sending is asyncio's, which tries, and waits if it must.
+"""
+
+import ctypes
 import errno
+import socket
+import warnings
 from asyncio import selector_events
-from typing import Any
+from asyncio.log import logger
+from contextvars import copy_context
+from typing import Any, Dict, List, Tuple, Union
+
+from .. import abi
+from .._address import unpack
+from ..abi import lib
+from .drain import Drain, check, error
+
+_RECEIVE_EACH = abi.WEIR_SUBMIT_RECEIVE_EACH
+_ECANCELED = abi.WEIR_ECANCELED
+# Receiving could not begin, and would not the next time: no error of a datagram.
+_REFUSED = (abi.WEIR_EBADF, abi.WEIR_EBUSY, abi.WEIR_ENOTCONN, abi.WEIR_ESHUTDOWN, -errno.ENOSPC)
+
+# Longer datagrams than a buffer of the pool are of AF_UNIX only.
+_ADDRESS_SIZES = {socket.AF_INET: 16, socket.AF_INET6: 28}
+_SENDERS = 4096  # Addresses that a loop remembers.
+
+_REPORTED = (SystemExit, KeyboardInterrupt)
+
+_Held = Union[OSError, Tuple[bytes, Any]]
+
+
+class Senders:
+    """Where datagrams came from: asks the library, and keeps the tuple of each address."""
+
+    def __init__(self, drain: Drain) -> None:
+        self._function = lib.variant("weir_context_pool_sender", releases_gil=False)
+        self._function.argtypes = None
+        self._storage = ctypes.create_string_buffer(128)
+        self._length = ctypes.c_uint32()
+        drain.use_pool()
+        storage = ctypes.c_void_p(ctypes.addressof(self._storage))
+        length = ctypes.c_void_p(ctypes.addressof(self._length))
+        context = ctypes.c_void_p(drain.context)
+        # The objects of ctypes are made once, as in drain.py.
+        self._arguments = {at: (context, ctypes.c_uint64(at), storage, length) for at in drain.releases}
+        self._known: Dict[bytes, Any] = {}
+
+    def of(self, offset: int, size: int) -> Any:
+        """The address, as recvfrom() of a socket has it whose addresses take `size` bytes."""
+        if self._function(*self._arguments[offset]):
+            return None
+        raw = bytes(self._storage[:size])
+        address = self._known.get(raw)
+        if address is None:
+            if self._length.value < size:
+                return None
+            address = unpack(raw) or None
+            if len(self._known) >= _SENDERS:
+                self._known.clear()
+            self._known[raw] = address
+        return address
 
 
 class DatagramTransport(selector_events._SelectorDatagramTransport):  # type: ignore[name-defined,misc]
     """What create_datagram_endpoint of an EventLoop gives to a protocol."""
 
+    _handle = 0  # The library's, while it may receive.
+    _paused = False  # The base class has it since Python 3.11.
+
+    def __init__(self, loop: Any, sock: Any, protocol: Any, address: Any = None, waiter: Any = None,
+                 extra: Any = None) -> None:
+        self._drain: Drain = loop._drain
+        self._address_size = _ADDRESS_SIZES.get(sock.family, 0)
+        if self._address_size:
+            self._handle = self._drain.lend_datagram(sock.fileno())
+        if self._handle:
+            if self._drain.senders is None:
+                self._drain.senders = Senders(self._drain)
+            self._token = self._drain.attach(self._on_record)
+        self._run = copy_context().run
+        self._receiving = False  # It receives, or its last record is still to come.
+        self._held: List[_Held] = []  # What came while reading was paused.
+        super().__init__(loop, sock, protocol, address, waiter, extra)
+        # What sendto() may do at once: send() where there is a peer, and to any address where there is none.
+        self._connected = bool(self._extra["peername"])
+        self._free = not self._connected and not address
+
+    def __repr__(self) -> str:
+        text: str = super().__repr__()
+        if self._receiving and self.is_reading():
+            text = text.replace("read=idle", "read=polling")
+        return text
+
+    def __del__(self, _warn: Any = warnings.warn) -> None:
+        if self._sock is not None:
+            self._end_receiving()
+        super().__del__(_warn)
+
+    # -- receiving
+
+    def _add_reader(self, fd: int, callback: Any, *args: Any) -> None:
+        if not self._handle:
+            super()._add_reader(fd, callback, *args)
+        elif self._held:
+            self._loop.call_soon(self._deliver_held)
+        else:
+            self._start_receiving()
+
+    def _start_receiving(self) -> None:
+        if not self._receiving and self._handle and not self._closing and not self._paused:
+            self._receiving = True
+            self._drain.submit(_RECEIVE_EACH, self._handle, 0, 0, self._token)
+
+    def _stop_receiving(self) -> None:
+        # What has come is still told; the last record follows.
+        if self._receiving and self._handle:
+            self._drain.flush()
+            lib.weir_datagram_cancel(self._handle, None)
+
+    def _end_receiving(self) -> None:
+        handle, self._handle = self._handle, 0
+        self._held.clear()
+        if handle:
+            self._drain.detach(self._token)
+            self._drain.release_datagram(self._sock_fd, handle)
+
+    def _on_record(self, length: int, offset: int, status: int) -> None:
+        if status:
+            self._on_end(status)
+            return
+        drain = self._drain
+        address = drain.senders.of(offset, self._address_size)
+        data = drain.pool[offset:offset + length]
+        drain.submissions.append(drain.releases[offset])
+        if self._closing:
+            return
+        if self._paused or self._held:
+            self._held.append((data, address))
+            return
+        try:
+            self._run(self._protocol.datagram_received, data, address)
+        except _REPORTED:
+            raise
+        except BaseException as exc:
+            self._report(exc, "datagram_received")
+
+    def _on_end(self, status: int) -> None:
+        self._receiving = False
+        if self._closing:
+            return
+        if status in _REFUSED:
+            self._fatal_error(error(status), "Fatal read error on datagram transport")
+            return
+        if status != _ECANCELED:
+            if self._paused or self._held:
+                self._held.append(error(status))
+                return
+            self._failed(error(status))
+        self._start_receiving()
+
+    def _failed(self, exc: OSError) -> None:
+        try:
+            self._run(self._protocol.error_received, exc)
+        except _REPORTED:
+            raise
+        except BaseException as raised:
+            self._report(raised, "error_received")
+
+    def _report(self, exc: BaseException, name: str) -> None:
+        """As asyncio has it, an exception of the protocol's does not end the transport."""
+        self._loop.call_exception_handler({
+            "message": f"Exception in {name}() of a datagram protocol",
+            "exception": exc,
+            "transport": self,
+            "protocol": self._protocol,
+        })
+
+    def _deliver_held(self) -> None:
+        while self._held and not self._paused and not self._closing:
+            held = self._held.pop(0)
+            if isinstance(held, OSError):
+                self._failed(held)
+            else:
+                try:
+                    self._run(self._protocol.datagram_received, *held)
+                except _REPORTED:
+                    raise
+                except BaseException as exc:
+                    self._report(exc, "datagram_received")
+        if not self._held:
+            self._start_receiving()
+
+    def is_reading(self) -> bool:
+        return not self._closing and not self._paused
+
+    def pause_reading(self) -> None:
+        if not self._handle:
+            super().pause_reading()
+        elif self.is_reading():
+            self._paused = True
+            self._stop_receiving()
+            if self._loop.get_debug():
+                logger.debug("%r pauses reading", self)
+
+    def resume_reading(self) -> None:
+        if not self._handle:
+            super().resume_reading()
+        elif self._paused and not self._closing:
+            self._paused = False
+            self._add_reader(self._sock_fd, self._read_ready)
+            if self._loop.get_debug():
+                logger.debug("%r resumes reading", self)
+
+    # -- sending
+
     def sendto(self, data: Any, addr: Any = None) -> None:
+        if type(data) is bytes and data and not self._buffer and not self._conn_lost:
+            # The hot path. What the base class does has the cases in full.
+            try:
+                if addr is not None:
+                    if self._free:
+                        self._sock.sendto(data, addr)
+                        return
+                elif self._connected:
+                    self._sock.send(data)
+                    return
+            except OSError as exc:
+                if not isinstance(exc, (BlockingIOError, InterruptedError)):
+                    self._protocol.error_received(exc)
+                    return
+            except Exception:
+                pass  # The base class meets it again.
         if addr is None and self._address is None and not self._extra["peername"] and data:
             # A socket may have a peer without a name: half of a pair. Or it has none, and the protocol is told.
             try:
@@ -18,6 +241,17 @@ class DatagramTransport(selector_events._SelectorDatagramTransport):  # type: ig
                 return
             self._extra["peername"] = _Nameless()
         super().sendto(data, addr)
+
+    # -- the end
+
+    def close(self) -> None:
+        if not self._closing:
+            super().close()
+            self._stop_receiving()
+
+    def _call_connection_lost(self, exc: Any) -> None:
+        self._end_receiving()
+        super()._call_connection_lost(exc)
 
 
 class _Nameless(str):

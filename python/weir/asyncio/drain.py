@@ -12,7 +12,7 @@ import selectors
 import struct
 import threading
 from collections.abc import Mapping
-from typing import Any, Callable, Dict, Iterator, List, Optional, Set, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Set, Tuple, Union
 
 from .. import abi
 from ..abi import lib
@@ -55,6 +55,7 @@ _WRITABLE = ~abi.WEIR_WATCH_READ
 _NOTHING: Iterator[Tuple[Any, ...]] = iter(())
 # Kind and status of a record as one number, whose comparison costs less than two: data has come.
 _CAME = abi.WEIR_OP_READ
+_WITH_BUFFER = (abi.WEIR_OP_READ, abi.WEIR_OP_RECEIVE)
 
 OnRecord = Callable[[int, int, int], None]
 
@@ -74,7 +75,7 @@ def check(code: int) -> None:
 class _Keys(Mapping):  # type: ignore[type-arg]
     """What is registered, by fd or by an object that has one."""
 
-    def __init__(self, watches: "Dict[int, _Watch]") -> None:
+    def __init__(self, watches: "Dict[int, _AnyWatch]") -> None:
         self._watches = watches
 
     def __len__(self) -> int:
@@ -96,7 +97,7 @@ class _Keys(Mapping):  # type: ignore[type-arg]
         return self._watches[_fd_of(fileobj, self._watches)].key
 
 
-def _fd_of(fileobj: Any, watches: "Dict[int, _Watch]") -> int:
+def _fd_of(fileobj: Any, watches: "Dict[int, _AnyWatch]") -> int:
     if isinstance(fileobj, int):
         fd = fileobj
     else:
@@ -150,6 +151,41 @@ class _Watch:
         lib.weir_watch_close(self.handle)
 
 
+class _Room:
+    """Waits for room to send, for an fd that a datagram handle has in its keeping: no watch can have it as well."""
+
+    __slots__ = ("drain", "handle", "token", "key", "_waiting")
+
+    def __init__(self, drain: "Drain", handle: int) -> None:
+        self.drain = drain
+        self.handle = handle
+        self.token = drain.attach(self.on_record)
+        self.key: Any = None
+        self._waiting = False
+
+    def start(self, key: selectors.SelectorKey) -> None:
+        self.key = key
+        if not self._waiting:
+            check(lib.weir_datagram_wait(self.handle, abi.WEIR_WAIT_WRITE, None, self.token))
+            self._waiting = True
+
+    def on_record(self, _value: int, _extra: int, status: int) -> None:
+        self._waiting = False
+        key = self.key
+        if key is None or status < 0:
+            return
+        if key.events & selectors.EVENT_WRITE:
+            self.drain.on_ready(key, selectors.EVENT_WRITE)
+        self.start(key)
+
+    def close(self) -> None:
+        # The wait goes on: a cancel would have to be waited for before the next may begin.
+        self.key = None
+
+
+_AnyWatch = Union[_Watch, _Room]
+
+
 class Drain(selectors.BaseSelector):
     """A context, its watches, and the records of those that have a token."""
 
@@ -166,7 +202,7 @@ class Drain(selectors.BaseSelector):
         self.context = context.value
         # Without work a wait would return at once.
         check(lib.weir_context_work_begin(self.context))
-        self._watches: Dict[int, _Watch] = {}
+        self._watches: Dict[int, _AnyWatch] = {}
         self._map = _Keys(self._watches)
         self.on_ready: Callable[[selectors.SelectorKey, int], None] = self._collect
         self._ready: List[Tuple[selectors.SelectorKey, int]] = []
@@ -175,6 +211,8 @@ class Drain(selectors.BaseSelector):
         self.handlers: Dict[int, OnRecord] = {}
         self.readers: Dict[int, Any] = {}  # Transports by the token of their reading.
         self.streams: Set[int] = set()  # Their sockets are Python's, and only lent.
+        self.lent: Dict[int, _Room] = {}  # Of datagram sockets, by fd.
+        self.senders: Any = None
         self._next_token = 1
         # Packed submissions of the next call.
         self.submissions: List[bytes] = []
@@ -231,6 +269,27 @@ class Drain(selectors.BaseSelector):
         fd = ctypes.c_int()
         lib.weir_stream_release(stream, ctypes.byref(fd))
         lib.weir_stream_close(stream)
+
+    def lend_datagram(self, fd: int) -> int:
+        """A handle for a datagram socket, or 0 where it is none."""
+        self.on_lend(fd)
+        handle = ctypes.c_void_p()
+        check(lib.weir_datagram_create(self.context, ctypes.byref(handle)))
+        datagram = handle.value or 0
+        if lib.weir_datagram_adopt(datagram, fd) < 0:
+            lib.weir_datagram_close(datagram)
+            return 0
+        lib.weir_handle_keep_fd(datagram, 1)
+        self.lent[fd] = _Room(self, datagram)
+        return datagram
+
+    def release_datagram(self, fd: int, datagram: int) -> None:
+        """Ends a handle that was lent a socket; the socket stays open."""
+        room = self.lent.get(fd)
+        if room is not None and room.handle == datagram:
+            del self.lent[fd]
+            self.detach(room.token)
+            lib.weir_datagram_close(datagram)
 
     def use_pool(self) -> Any:
         """The memory of multi-shot reads; `releases` has for each offset the submission that gives it back."""
@@ -372,7 +431,7 @@ class Drain(selectors.BaseSelector):
             if handler is not None:
                 status = what >> 32
                 handler(value, extra, status - (1 << 32) if status >> 31 else status)
-            elif what == _CAME and extra in releases:
+            elif what in _WITH_BUFFER and extra in releases:
                 release(releases[extra])  # Nobody wants it any more.
         self._unserved = False
 
@@ -387,7 +446,12 @@ class Drain(selectors.BaseSelector):
         key = selectors.SelectorKey(fileobj, _fd_of(fileobj, self._watches), events, data)
         if key.fd in self._watches:
             raise KeyError(f"{fileobj!r} (FD {key.fd}) is already registered")
-        self._watches[key.fd] = _Watch(self, key)
+        room = self.lent.get(key.fd)
+        if room is None:
+            self._watches[key.fd] = _Watch(self, key)
+        else:
+            room.start(key)
+            self._watches[key.fd] = room
         return key
 
     def unregister(self, fileobj: Any) -> selectors.SelectorKey:
@@ -403,7 +467,7 @@ class Drain(selectors.BaseSelector):
             watch = self._watches[_fd_of(fileobj, self._watches)]
         except KeyError:
             raise KeyError(f"{fileobj!r} is not registered") from None
-        if events != watch.key.events:
+        if events != watch.key.events and isinstance(watch, _Watch):
             code = lib.weir_watch_change(watch.handle, events)
             if code < 0:
                 self.unregister(fileobj)
@@ -432,6 +496,9 @@ class Drain(selectors.BaseSelector):
         for stream in self.streams:
             self.release(stream)
         self.streams.clear()
+        for room in self.lent.values():
+            lib.weir_datagram_close(room.handle)
+        self.lent.clear()
         self.handlers.clear()
         self.readers.clear()
         self._watches.clear()
