@@ -6,11 +6,12 @@ import gc
 import os
 import socket
 import tempfile
+import threading
 import unittest
 
 from weir._address import pack
 from weir.asyncio import EventLoop
-from weir.asyncio.datagram import Senders
+from weir.asyncio.datagram import Addresses
 
 LIMIT = 20
 
@@ -404,6 +405,45 @@ class Ours(unittest.TestCase):
 
         self.run_it(main())
 
+    def test_beside_other_threads(self):
+        ended = threading.Event()
+        thread = threading.Thread(target=ended.wait)
+        thread.start()
+        try:
+            for test in (Compared.test_data_and_addresses,
+                         Compared.test_a_peer_that_is_gone_is_told_each_time_and_its_return_is_heard,
+                         Compared.test_what_is_no_address_and_what_is_no_data):
+                test(Compared())
+        finally:
+            ended.set()
+            thread.join()
+
+    def test_addresses_that_only_the_socket_knows(self):
+        async def main():
+            transport, protocol = await endpoint()
+            mapped, _ = await endpoint(local=("::", 0), family=socket.AF_INET6)
+            with peer() as sender:
+                port = sender.getsockname()[1]
+                transport.sendto(b"by name", ("localhost", port))
+                self.assertEqual(sender.recv(100), b"by name")
+                mapped.sendto(b"mapped", ("::ffff:127.0.0.1", port))
+                self.assertEqual(sender.recv(100), b"mapped")
+                mapped.sendto(b"mapped too", ("::ffff:127.0.0.1", port, 0, 0))
+                self.assertEqual(sender.recv(100), b"mapped too")
+            transport.close()
+            mapped.close()
+            await protocol.wait(1)
+
+        ended = threading.Event()
+        thread = threading.Thread(target=ended.wait)
+        self.run_it(main())
+        thread.start()
+        try:
+            self.run_it(main())
+        finally:
+            ended.set()
+            thread.join()
+
     def test_a_transport_that_was_forgotten_says_so_and_its_socket_is_closed(self):
         loop = EventLoop()
         transport = loop.run_until_complete(loop.create_datagram_endpoint(Recorder, ("127.0.0.1", 0)))[0]
@@ -420,14 +460,14 @@ class Ours(unittest.TestCase):
     def test_the_scope_of_an_address(self):
         drain = EventLoop()
         try:
-            senders = Senders(drain._drain)
+            addresses = Addresses(drain._drain)
             raw = pack(("fe80::1", 7, 5, 3))
-            senders._function = lambda *_: 0
-            senders._storage[:len(raw)] = raw
-            senders._length.value = len(raw)
-            self.assertEqual(senders.of(0, 28), ("fe80::1", 7, 5, 3))
-            senders._length.value = 0
-            self.assertEqual(senders.of(0, 28), ("fe80::1", 7, 5, 3))
+            addresses._function = lambda *_: 0
+            addresses._storage[:len(raw)] = raw
+            addresses._length.value = len(raw)
+            self.assertEqual(addresses.of(0, 28), ("fe80::1", 7, 5, 3))
+            addresses._length.value = 0
+            self.assertEqual(addresses.of(0, 28), ("fe80::1", 7, 5, 3))
         finally:
             drain.close()
 

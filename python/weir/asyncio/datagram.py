@@ -13,9 +13,9 @@ from contextvars import copy_context
 from typing import Any, Dict, List, Tuple, Union
 
 from .. import abi
-from .._address import unpack
+from .._address import family_of, pack, unpack
 from ..abi import lib
-from .drain import Drain, check, error
+from .drain import BYTES_AT, THREADS, Drain, error
 
 _RECEIVE_EACH = abi.WEIR_SUBMIT_RECEIVE_EACH
 _ECANCELED = abi.WEIR_ECANCELED
@@ -24,20 +24,27 @@ _REFUSED = (abi.WEIR_EBADF, abi.WEIR_EBUSY, abi.WEIR_ENOTCONN, abi.WEIR_ESHUTDOW
 
 # Longer datagrams than a buffer of the pool are of AF_UNIX only.
 _ADDRESS_SIZES = {socket.AF_INET: 16, socket.AF_INET6: 28}
-_SENDERS = 4096  # Addresses that a loop remembers.
+_KNOWN = 4096  # Addresses that a loop remembers.
+
+# With the GIL kept: where another thread waits for it, to give it away for a moment costs milliseconds.
+_try_send = lib.variant("weir_datagram_try_send", releases_gil=False)
+_try_send.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p]
+_try_send_to = lib.variant("weir_datagram_try_send_to", releases_gil=False)
+_try_send_to.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p, ctypes.c_uint32,
+                         ctypes.c_void_p]
 
 _REPORTED = (SystemExit, KeyboardInterrupt)
 
 _Held = Union[OSError, Tuple[bytes, Any]]
 
 
-class Senders:
-    """Where datagrams came from: asks the library, and keeps the tuple of each address."""
+class Addresses:
+    """Tuples and what the library has for them, kept as pairs: where datagrams came from, and where they go."""
 
     def __init__(self, drain: Drain) -> None:
         self._function = lib.variant("weir_context_pool_sender", releases_gil=False)
         self._function.argtypes = None
-        self._storage = ctypes.create_string_buffer(128)
+        self._storage: Any = ctypes.create_string_buffer(128)
         self._length = ctypes.c_uint32()
         drain.use_pool()
         storage = ctypes.c_void_p(ctypes.addressof(self._storage))
@@ -45,22 +52,35 @@ class Senders:
         context = ctypes.c_void_p(drain.context)
         # The objects of ctypes are made once, as in drain.py.
         self._arguments = {at: (context, ctypes.c_uint64(at), storage, length) for at in drain.releases}
-        self._known: Dict[bytes, Any] = {}
+        self._tuples: Dict[bytes, Any] = {}
+        self._packed: Dict[Any, bytes] = {}
 
     def of(self, offset: int, size: int) -> Any:
         """The address, as recvfrom() of a socket has it whose addresses take `size` bytes."""
         if self._function(*self._arguments[offset]):
             return None
-        raw = bytes(self._storage[:size])
-        address = self._known.get(raw)
+        raw: bytes = self._storage[:size]
+        address = self._tuples.get(raw)
         if address is None:
             if self._length.value < size:
                 return None
             address = unpack(raw) or None
-            if len(self._known) >= _SENDERS:
-                self._known.clear()
-            self._known[raw] = address
+            if len(self._tuples) >= _KNOWN:
+                self._tuples.clear()
+            self._tuples[raw] = address
         return address
+
+    def packed(self, address: Any, family: int) -> bytes:
+        """The struct sockaddr. What is not plainly one raises."""
+        raw = self._packed.get(address)
+        if raw is None:
+            raw = pack(address)
+            if len(self._packed) >= _KNOWN:
+                self._packed.clear()
+            self._packed[address] = raw
+        if family_of(raw) != family:
+            raise ValueError("an address of another family")
+        return raw
 
 
 class DatagramTransport(selector_events._SelectorDatagramTransport):  # type: ignore[name-defined,misc]
@@ -76,8 +96,8 @@ class DatagramTransport(selector_events._SelectorDatagramTransport):  # type: ig
         if self._address_size:
             self._handle = self._drain.lend_datagram(sock.fileno())
         if self._handle:
-            if self._drain.senders is None:
-                self._drain.senders = Senders(self._drain)
+            if self._drain.addresses is None:
+                self._drain.addresses = Addresses(self._drain)
             self._token = self._drain.attach(self._on_record)
         self._run = copy_context().run
         self._receiving = False  # It receives, or its last record is still to come.
@@ -131,7 +151,7 @@ class DatagramTransport(selector_events._SelectorDatagramTransport):  # type: ig
             self._on_end(status)
             return
         drain = self._drain
-        address = drain.senders.of(offset, self._address_size)
+        address = drain.addresses.of(offset, self._address_size)
         data = drain.pool[offset:offset + length]
         drain.submissions.append(drain.releases[offset])
         if self._closing:
@@ -219,6 +239,8 @@ class DatagramTransport(selector_events._SelectorDatagramTransport):  # type: ig
         if type(data) is bytes and data and not self._buffer and not self._conn_lost:
             # The hot path. What the base class does has the cases in full.
             try:
+                if len(THREADS) > 1 and self._handle and self._sent_keeping(data, addr):
+                    return
                 if addr is not None:
                     if self._free:
                         self._sock.sendto(data, addr)
@@ -241,6 +263,22 @@ class DatagramTransport(selector_events._SelectorDatagramTransport):  # type: ig
                 return
             self._extra["peername"] = _Nameless()
         super().sendto(data, addr)
+
+    def _sent_keeping(self, data: bytes, addr: Any) -> bool:
+        """Sends beside other threads. False: the socket has to be asked, which tells why."""
+        drain = self._drain
+        at = id(data) + BYTES_AT
+        if addr is None:
+            code = _try_send(self._handle, at, len(data), drain.count_at) if self._connected else -1
+        elif self._free and type(addr) is tuple:
+            try:
+                to = drain.addresses.packed(addr, self._sock.family)
+            except (OSError, OverflowError, TypeError, ValueError):
+                return False  # A name, or what is no address: sendto() of the socket knows.
+            code = _try_send_to(self._handle, at, len(data), id(to) + BYTES_AT, len(to), drain.count_at)
+        else:
+            return False
+        return bool(code == 0 and drain.count.value)
 
     # -- the end
 

@@ -44,7 +44,7 @@ _probe = b"where the bytes are"
 if ctypes.string_at(id(_probe) + BYTES_AT, len(_probe)) != _probe:
     raise ImportError("weir.asyncio needs CPython")
 
-_threads = threading._active  # type: ignore[attr-defined]
+THREADS = threading._active  # type: ignore[attr-defined]
 
 _FOREVER = abi.WEIR_FOREVER
 _EINTR = -errno.EINTR
@@ -212,7 +212,7 @@ class Drain(selectors.BaseSelector):
         self.readers: Dict[int, Any] = {}  # Transports by the token of their reading.
         self.streams: Set[int] = set()  # Their sockets are Python's, and only lent.
         self.lent: Dict[int, _Room] = {}  # Of datagram sockets, by fd.
-        self.senders: Any = None
+        self.addresses: Any = None  # Of datagrams, see datagram.py.
         self._next_token = 1
         # Packed submissions of the next call.
         self.submissions: List[bytes] = []
@@ -224,12 +224,12 @@ class Drain(selectors.BaseSelector):
         self._out_view = memoryview(self._out).cast("B")
         self._number = ctypes.c_size_t()
         self._limit = ctypes.c_int64()
-        self._count = ctypes.c_size_t()
-        self._count_at = ctypes.addressof(self._count)
+        self.count = ctypes.c_size_t()
+        self.count_at = ctypes.addressof(self.count)
         self._arguments = (
             ctypes.c_void_p(self.context), ctypes.c_void_p(ctypes.addressof(self._in)), self._number,
             ctypes.c_void_p(ctypes.addressof(self._out)), ctypes.c_size_t(_CAPACITY), self._limit,
-            ctypes.c_void_p(ctypes.addressof(self._count)))
+            ctypes.c_void_p(ctypes.addressof(self.count)))
         self._submit_only = (
             *self._arguments[:3], ctypes.c_void_p(), ctypes.c_size_t(), ctypes.c_int64(),
             self._arguments[6])
@@ -312,7 +312,7 @@ class Drain(selectors.BaseSelector):
 
     def _send(self) -> None:
         """What the transports have written in this turn, each with one call."""
-        dirty, keeping = self.dirty, len(_threads) > 1
+        dirty, keeping = self.dirty, len(THREADS) > 1
         for transport in dirty:
             queue = transport._queue
             if len(queue) != 1 or transport._writing is not None:
@@ -320,11 +320,11 @@ class Drain(selectors.BaseSelector):
                 continue
             data = queue.pop()
             if keeping:
-                if _try_write(transport._stream, id(data) + BYTES_AT, len(data), self._count_at) < 0:
+                if _try_write(transport._stream, id(data) + BYTES_AT, len(data), self.count_at) < 0:
                     queue.append(data)
                     transport._send_queue()  # Meets it again.
                     continue
-                number = self._count.value
+                number = self.count.value
             else:
                 try:
                     number = transport._send(data)
@@ -386,13 +386,13 @@ class Drain(selectors.BaseSelector):
             submissions.clear()
         self._number.value = number
         code = 0
-        self._count.value = 0
-        if limit == 0 or len(_threads) > 1:
+        self.count.value = 0
+        if limit == 0 or len(THREADS) > 1:
             # Where other threads may take the GIL for milliseconds the replies of a moment are waited for with it.
             self._limit.value = min(limit, _MOMENT)
             code = _enter_keeping(*self._arguments)
             self._number.value = 0
-        if limit and not code and not self._count.value:
+        if limit and not code and not self.count.value:
             self._limit.value = limit
             code = _enter(*self._arguments)
         if self._checked:
@@ -403,7 +403,7 @@ class Drain(selectors.BaseSelector):
                 raise error(code)
             self.records = records = _NOTHING
         else:
-            self.records = records = _iter_records(self._out_view[:self._count.value * 32])
+            self.records = records = _iter_records(self._out_view[:self.count.value * 32])
         return records
 
     def serve(self) -> None:
