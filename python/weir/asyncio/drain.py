@@ -35,6 +35,8 @@ _enter.argtypes = None
 # The same, with the GIL kept: for what does not wait, where another thread would take it for milliseconds.
 _enter_keeping = lib.variant("weir_context_enter", releases_gil=False)
 _enter_keeping.argtypes = None
+_stream_create = lib.variant("weir_stream_create", releases_gil=False)
+_stream_create.argtypes = None
 _try_write = lib.variant("weir_stream_try_write", releases_gil=False)
 _try_write.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p]
 
@@ -233,6 +235,8 @@ class Drain(selectors.BaseSelector):
         self._submit_only = (
             *self._arguments[:3], ctypes.c_void_p(), ctypes.c_size_t(), ctypes.c_int64(),
             self._arguments[6])
+        self._created = ctypes.c_void_p()
+        self._create_arguments = (self._arguments[0], ctypes.c_void_p(ctypes.addressof(self._created)))
         self._checked = False  # Something was submitted that may fail.
         # The records of this turn that are not served yet.
         self.records: Iterator[Tuple[Any, ...]] = iter(())
@@ -255,9 +259,8 @@ class Drain(selectors.BaseSelector):
     def lend(self, fd: int) -> Optional[int]:
         """A stream for a connected socket, or None where it is of no kind that a stream takes."""
         self.on_lend(fd)
-        handle = ctypes.c_void_p()
-        check(lib.weir_stream_create(self.context, ctypes.byref(handle)))
-        stream = handle.value or 0
+        check(_stream_create(*self._create_arguments))
+        stream = self._created.value or 0
         if lib.weir_stream_adopt(stream, fd) < 0:
             lib.weir_stream_close(stream)
             return None

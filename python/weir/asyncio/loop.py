@@ -12,6 +12,7 @@ from asyncio import base_events, exceptions, sslproto
 from typing import Any, Optional
 
 from .. import abi
+from .accept import AcceptMixin
 from .datagram import DatagramTransport
 from .drain import Drain, error
 from .sock import SockMixin, Waits
@@ -33,7 +34,7 @@ class _LoopDrain(Drain):
         return self.enter(timeout)
 
 
-class EventLoop(SockMixin, asyncio.SelectorEventLoop):
+class EventLoop(AcceptMixin, SockMixin, asyncio.SelectorEventLoop):
     """An asyncio event loop that waits in libweir."""
 
     # What the base class has and its type stubs have not.
