@@ -15,7 +15,7 @@ from .. import abi
 from .accept import AcceptMixin
 from .datagram import DatagramTransport
 from .drain import Drain, error
-from .sock import SockMixin, Waits
+from .sock import SockMixin, Waits, family_of
 from .stream import StreamTransport
 
 
@@ -81,6 +81,30 @@ class EventLoop(AcceptMixin, SockMixin, asyncio.SelectorEventLoop):
         if stream is None:
             return _Base._make_socket_transport(self, sock, protocol, waiter, extra=extra, server=server)
         return StreamTransport(self, sock, stream, protocol, waiter, extra, server)
+
+    async def create_connection(self, protocol_factory: Any, host: Any = None, port: Any = None,
+                                **options: Any) -> Any:
+        family = 0 if options or self._debug or type(port) is not int else family_of(host)
+        if not family:
+            return await _Base.create_connection(self, protocol_factory, host, port, **options)
+        # What the base class does for one address, without what only names and options need.
+        socket: Any = base_events.socket  # type: ignore[attr-defined]
+        sock = socket.socket(family=family, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+        try:
+            sock.setblocking(False)
+            await self.sock_connect(sock, (host, port) if family == socket.AF_INET else (host, port, 0, 0))
+        except BaseException:
+            sock.close()
+            raise
+        protocol = protocol_factory()
+        waiter = self.create_future()
+        transport = self._make_socket_transport(sock, protocol, waiter)
+        try:
+            await waiter
+        except BaseException:
+            transport.close()
+            raise
+        return transport, protocol
 
     def _make_datagram_transport(self, sock: Any, protocol: Any, address: Any = None, waiter: Any = None,
                                  extra: Any = None) -> Any:

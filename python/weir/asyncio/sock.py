@@ -74,6 +74,23 @@ class Waits:
             self._close(wait)
 
 
+def family_of(host: Any) -> int:
+    """The family of an address that is given by its number; 0 for all else."""
+    if type(host) is not str:
+        return 0
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.inet_pton(family, host)
+    except (OSError, ValueError):
+        return 0
+    return family
+
+
+def _is_plain(address: Any, family: int) -> bool:
+    return (type(address) is tuple and len(address) >= 2 and type(address[1]) is int
+            and family_of(address[0]) == family)
+
+
 class SockMixin:
     """The fast forms; the others are asyncio's own."""
 
@@ -147,7 +164,8 @@ class SockMixin:
 
     async def sock_connect(self, sock: Any, address: Any) -> None:
         self._check_sock(sock)
-        if sock.family in _INTERNET:
+        family = sock.family
+        if family in _INTERNET and not _is_plain(address, family):
             resolved = await self._ensure_resolved(  # type: ignore[attr-defined]
                 address, family=sock.family, type=sock.type, proto=sock.proto, loop=self)
             address = resolved[0][4]
