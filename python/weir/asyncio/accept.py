@@ -81,8 +81,10 @@ class AcceptMixin:
             self._make_socket_transport(  # type: ignore[attr-defined]
                 sock, protocol, extra={"peername": address}, server=server)
         except (SystemExit, KeyboardInterrupt):
+            sock.close()
             raise
         except BaseException as exc:
+            sock.close()
             # Told in debug mode only, as asyncio has it.
             if self._debug:  # type: ignore[attr-defined]
                 context = {"message": "Error on transport creation for incoming connection", "exception": exc}

@@ -80,7 +80,12 @@ class EventLoop(AcceptMixin, SockMixin, asyncio.SelectorEventLoop):
         stream = self._drain.lend(sock.fileno())
         if stream is None:
             return _Base._make_socket_transport(self, sock, protocol, waiter, extra=extra, server=server)
-        return StreamTransport(self, sock, stream, protocol, waiter, extra, server)
+        try:
+            return StreamTransport(self, sock, stream, protocol, waiter, extra, server)
+        except BaseException:
+            self._drain.streams.discard(stream)
+            self._drain.release(stream)
+            raise
 
     async def create_connection(self, protocol_factory: Any, host: Any = None, port: Any = None,
                                 **options: Any) -> Any:
@@ -93,12 +98,12 @@ class EventLoop(AcceptMixin, SockMixin, asyncio.SelectorEventLoop):
         try:
             sock.setblocking(False)
             await self.sock_connect(sock, (host, port) if family == socket.AF_INET else (host, port, 0, 0))
+            protocol = protocol_factory()
+            waiter = self.create_future()
+            transport = self._make_socket_transport(sock, protocol, waiter)
         except BaseException:
             sock.close()
             raise
-        protocol = protocol_factory()
-        waiter = self.create_future()
-        transport = self._make_socket_transport(sock, protocol, waiter)
         try:
             await waiter
         except BaseException:

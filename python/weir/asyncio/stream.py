@@ -99,13 +99,14 @@ class StreamTransport(transports._FlowControlMixin, transports.Transport):
         self._empty_waiter: Any = None
         self._file_waiter: Any = None
 
+        self._stream = 0
+        if server is not None:
+            server._attach(*(self,) * _ATTACH_ARGUMENTS)  # Raises where the server was closed meanwhile.
         self._stream = stream
         self._read_token = drain.attach(self._on_read_end)
         drain.readers[self._read_token] = self
         self._write_token = drain.attach(self._on_written)
 
-        if server is not None:
-            server._attach(*(self,) * _ATTACH_ARGUMENTS)
         loop._transports[self._sock_fd] = self
         sets_no_delay(sock)
         loop.call_soon(self._begin, protocol, waiter)
