@@ -57,6 +57,7 @@ class Log:
                 self.changed.clear()
                 await self.changed.wait()
         await asyncio.wait_for(wait(), LIMIT)
+        await turns()  # What was written is sent at the end of a turn.
         return self.calls
 
 

@@ -55,23 +55,33 @@ class Recorder(asyncio.DatagramProtocol):
         return self.calls
 
 
-class Choked(socket.socket):
-    """Has no room to send for a while."""
+class Upper(socket.socket):
+    """A socket with functions of its own, which both loops call."""
 
-    refusals = 0
+    def recvfrom(self, *args):
+        data, address = super().recvfrom(*args)
+        return data.upper(), address
 
-    def _choke(self):
+    def sendto(self, data, address):
+        return super().sendto(data.upper(), address)
+
+
+class Chokes:
+    """Has a transport meet sockets that have no room to send for a while."""
+
+    def __init__(self, transport, sock):
+        self.refusals = 0
+        self.sock = sock
+        transport._sock = self
+
+    def __getattr__(self, name):
+        return getattr(self.sock, name)
+
+    def sendto(self, *args):
         if self.refusals:
             self.refusals -= 1
             raise BlockingIOError
-
-    def send(self, *args):
-        self._choke()
-        return super().send(*args)
-
-    def sendto(self, *args):
-        self._choke()
-        return super().sendto(*args)
+        return self.sock.sendto(*args)
 
 
 def peer(family=socket.AF_INET):
@@ -215,9 +225,9 @@ class Compared(unittest.TestCase):
 
     def test_flow_control_and_close_with_data_pending(self):
         async def scenario(ending="close"):
-            with Choked(socket.AF_INET, socket.SOCK_DGRAM) as sock, peer() as receiver:
-                sock.bind(("127.0.0.1", 0))
-                transport, protocol = await endpoint(local=None, sock=sock)
+            with peer() as receiver:
+                transport, protocol = await endpoint()
+                sock = Chokes(transport, transport._sock)
                 transport.set_write_buffer_limits(high=2000, low=1000)
                 sock.refusals = 3
                 for number in range(6):
@@ -241,9 +251,9 @@ class Compared(unittest.TestCase):
 
     def test_no_room_again_as_soon_as_there_was_room(self):
         async def scenario():
-            with Choked(socket.AF_INET, socket.SOCK_DGRAM) as sock, peer() as receiver:
-                sock.bind(("127.0.0.1", 0))
-                transport, protocol = await endpoint(local=None, sock=sock)
+            with peer() as receiver:
+                transport, protocol = await endpoint()
+                sock = Chokes(transport, transport._sock)
                 loop = asyncio.get_running_loop()
                 sent = []
 
@@ -328,6 +338,21 @@ class Compared(unittest.TestCase):
             transport.close()
             await second.wait(2)
             return first.calls[0][:2], second.calls[0][:2], len(first.calls)
+
+        self.both(scenario)
+
+    def test_sockets_with_functions_of_their_own(self):
+        async def scenario():
+            with peer() as sender:
+                sock = Upper(socket.AF_INET, socket.SOCK_DGRAM)
+                sock.bind(("127.0.0.1", 0))
+                transport, protocol = await endpoint(local=None, sock=sock)
+                sender.sendto(b"in", address_of(transport))
+                calls = await protocol.wait(1)
+                transport.sendto(b"out", sender.getsockname())
+                transport.close()
+                await protocol.wait(2)
+                return calls[0][1], sender.recv(10)
 
         self.both(scenario)
 

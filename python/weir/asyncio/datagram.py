@@ -7,10 +7,10 @@ import ctypes
 import errno
 import socket
 import warnings
-from asyncio import selector_events
+from asyncio import events, selector_events
 from asyncio.log import logger
-from contextvars import copy_context
-from typing import Any, Dict, List, Tuple, Union
+from collections import deque
+from typing import Any, Deque, Dict, Tuple, Union
 
 from .. import abi
 from .._address import family_of, pack, unpack
@@ -33,9 +33,10 @@ _try_send_to = lib.variant("weir_datagram_try_send_to", releases_gil=False)
 _try_send_to.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p, ctypes.c_uint32,
                          ctypes.c_void_p]
 
-_REPORTED = (SystemExit, KeyboardInterrupt)
+# A socket with functions of its own wants them called.
+_PLAIN = {name: getattr(socket.socket, name) for name in ("recvfrom", "send", "sendto")}
 
-_Held = Union[OSError, Tuple[bytes, Any]]
+_Come = Union[OSError, Tuple[bytes, Any]]
 
 
 class Addresses:
@@ -93,15 +94,17 @@ class DatagramTransport(selector_events._SelectorDatagramTransport):  # type: ig
                  extra: Any = None) -> None:
         self._drain: Drain = loop._drain
         self._address_size = _ADDRESS_SIZES.get(sock.family, 0)
-        if self._address_size:
+        if self._address_size and all(getattr(type(sock), name, None) is function for name, function in _PLAIN.items()):
             self._handle = self._drain.lend_datagram(sock.fileno())
         if self._handle:
             if self._drain.addresses is None:
                 self._drain.addresses = Addresses(self._drain)
             self._token = self._drain.attach(self._on_record)
-        self._run = copy_context().run
         self._receiving = False  # It receives, or its last record is still to come.
-        self._held: List[_Held] = []  # What came while reading was paused.
+        # What has come and is not told yet. As from a reader of asyncio's, it is told after what was ready before.
+        self._come: Deque[_Come] = deque()
+        self._deliverer = events.Handle(self._deliver, (), loop)
+        self._scheduled = False
         super().__init__(loop, sock, protocol, address, waiter, extra)
         # What sendto() may do at once: send() where there is a peer, and to any address where there is none.
         self._connected = bool(self._extra["peername"])
@@ -123,10 +126,9 @@ class DatagramTransport(selector_events._SelectorDatagramTransport):  # type: ig
     def _add_reader(self, fd: int, callback: Any, *args: Any) -> None:
         if not self._handle:
             super()._add_reader(fd, callback, *args)
-        elif self._held:
-            self._loop.call_soon(self._deliver_held)
-        else:
-            self._start_receiving()
+            return
+        self._schedule()
+        self._start_receiving()
 
     def _start_receiving(self) -> None:
         if not self._receiving and self._handle and not self._closing and not self._paused:
@@ -141,7 +143,7 @@ class DatagramTransport(selector_events._SelectorDatagramTransport):  # type: ig
 
     def _end_receiving(self) -> None:
         handle, self._handle = self._handle, 0
-        self._held.clear()
+        self._come.clear()
         if handle:
             self._drain.detach(self._token)
             self._drain.release_datagram(self._sock_fd, handle)
@@ -151,20 +153,10 @@ class DatagramTransport(selector_events._SelectorDatagramTransport):  # type: ig
             self._on_end(status)
             return
         drain = self._drain
-        address = drain.addresses.of(offset, self._address_size)
-        data = drain.pool[offset:offset + length]
+        self._come.append((drain.pool[offset:offset + length], drain.addresses.of(offset, self._address_size)))
         drain.submissions.append(drain.releases[offset])
-        if self._closing:
-            return
-        if self._paused or self._held:
-            self._held.append((data, address))
-            return
-        try:
-            self._run(self._protocol.datagram_received, data, address)
-        except _REPORTED:
-            raise
-        except BaseException as exc:
-            self._report(exc, "datagram_received")
+        if not self._scheduled:
+            self._schedule()
 
     def _on_end(self, status: int) -> None:
         self._receiving = False
@@ -174,43 +166,28 @@ class DatagramTransport(selector_events._SelectorDatagramTransport):  # type: ig
             self._fatal_error(error(status), "Fatal read error on datagram transport")
             return
         if status != _ECANCELED:
-            if self._paused or self._held:
-                self._held.append(error(status))
-                return
-            self._failed(error(status))
+            self._come.append(error(status))
+            self._schedule()
         self._start_receiving()
 
-    def _failed(self, exc: OSError) -> None:
+    def _schedule(self) -> None:
+        if self._come and not self._scheduled and not self._paused and not self._closing:
+            self._scheduled = True
+            self._loop._ready.append(self._deliverer)
+
+    def _deliver(self) -> None:
+        self._scheduled = False
+        come = self._come
         try:
-            self._run(self._protocol.error_received, exc)
-        except _REPORTED:
-            raise
-        except BaseException as raised:
-            self._report(raised, "error_received")
-
-    def _report(self, exc: BaseException, name: str) -> None:
-        """As asyncio has it, an exception of the protocol's does not end the transport."""
-        self._loop.call_exception_handler({
-            "message": f"Exception in {name}() of a datagram protocol",
-            "exception": exc,
-            "transport": self,
-            "protocol": self._protocol,
-        })
-
-    def _deliver_held(self) -> None:
-        while self._held and not self._paused and not self._closing:
-            held = self._held.pop(0)
-            if isinstance(held, OSError):
-                self._failed(held)
-            else:
-                try:
-                    self._run(self._protocol.datagram_received, *held)
-                except _REPORTED:
-                    raise
-                except BaseException as exc:
-                    self._report(exc, "datagram_received")
-        if not self._held:
-            self._start_receiving()
+            while come and not self._paused and not self._closing:
+                item = come.popleft()
+                if type(item) is tuple:
+                    self._protocol.datagram_received(*item)
+                else:
+                    self._protocol.error_received(item)
+        finally:
+            # Where the protocol raises, which as with asyncio does not end the transport, the rest is for the next turn.
+            self._schedule()
 
     def is_reading(self) -> bool:
         return not self._closing and not self._paused
