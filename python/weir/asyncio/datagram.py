@@ -186,7 +186,7 @@ class DatagramTransport(selector_events._SelectorDatagramTransport):  # type: ig
                 else:
                     self._protocol.error_received(item)
         finally:
-            # Where the protocol raises, which as with asyncio does not end the transport, the rest is for the next turn.
+            # Where the protocol raises, which does not end the transport, the rest is for the next turn.
             self._schedule()
 
     def is_reading(self) -> bool:
