@@ -524,4 +524,45 @@ TEST(a_capacity_of_0_only_submits)
     CHECK_OK(weir_context_destroy(context));
 }
 
+static void came(int status, const void *data, size_t length, void *user)
+{
+    (void)data;
+    if (status == 0)
+        io_done(status, length, user);
+}
+
+/* One event tells that a write can go on and that there is data: neither is forgotten for the other. */
+static void goes_on_beside_a_write(int family)
+{
+    static const char text[100];
+    weir_context *context = pooled(4, 64);
+    struct pair pair = new_small_pair(context, family);
+    size_t filled = fill(pair.stream);
+    struct counter wrote = {0}, read = {0};
+    START(weir_stream_write(pair.stream, text, sizeof text, io_done, &wrote));
+    START(weir_stream_read_each(pair.stream, came, &read));
+    settle(context);
+    CHECK_EQ(atomic_load(&wrote.calls), 0);
+    send_all(pair.peer, "hello", 5);
+    drain(pair.peer, filled);
+    await_events(pair.fd, POLLIN);
+    await_events(pair.fd, POLLOUT);
+    RUN_CALLS(context, wrote, 1);
+    RUN_CALLS(context, read, 1);
+    CHECK_DONE(wrote, 0, sizeof text);
+    CHECK_DONE(read, 0, 5);
+    close_pair(&pair);
+    CHECK_OK(weir_context_destroy(context));
+}
+
+TEST(a_tcp_reader_goes_on_beside_a_write)
+{
+    goes_on_beside_a_write(AF_INET);
+}
+
+TEST(a_unix_reader_goes_on_beside_a_write)
+{
+    goes_on_beside_a_write(AF_UNIX);
+}
+
 TEST_MAIN()

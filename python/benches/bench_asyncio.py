@@ -14,6 +14,7 @@ import select
 import socket
 import ssl
 import statistics
+import struct
 import subprocess
 import sys
 import tempfile
@@ -84,6 +85,47 @@ def tls_client(port, connections, size, seconds, context):
     return trips
 
 
+def udp_client(port, sockets, size, seconds):
+    """Datagrams and their echoes in `seconds`: each socket sends one, then all wait for theirs."""
+    message = os.urandom(size)
+    socks = []
+    for _ in range(sockets):
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sock.connect(("127.0.0.1", port))
+        sock.settimeout(10)
+        socks.append(sock)
+    trips = 0
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        for sock in socks:
+            sock.send(message)
+        for sock in socks:
+            if sock.recv(size + 1) != message:
+                raise SystemExit("a reply differs from what was sent")
+        trips += len(socks)
+    for sock in socks:
+        sock.close()
+    return trips
+
+
+def accept_client(port, connections, seconds):
+    """Connections made, used for one byte and ended, so many at a time."""
+    trips = 0
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        socks = [socket.create_connection(("127.0.0.1", port), 10) for _ in range(connections)]
+        for sock in socks:
+            # No connection is to wait for its end for minutes.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            sock.send(b"x")
+        for sock in socks:
+            if sock.recv(2) != b"x":
+                raise SystemExit("a reply differs from what was sent")
+            sock.close()
+        trips += connections
+    return trips
+
+
 def build_client(folder):
     """The C client of the examples, which compares every byte: none that is written in Python keeps up."""
     root = os.path.dirname(os.path.dirname(HERE))
@@ -114,6 +156,10 @@ def echo(loop, work, connections, size, seconds, environment, program, context):
         before, began = server.cpu(), time.monotonic()
         if work == "tls":
             trips = tls_client(server.port, connections, size, seconds, context)
+        elif work.startswith("udp"):
+            trips = udp_client(server.port, connections, size, seconds)
+        elif work == "accept":
+            trips = accept_client(server.port, connections, seconds)
         else:
             trips = load(program, server.port, connections, size, seconds, environment)
         cpu, wall = server.cpu() - before, time.monotonic() - began
@@ -136,7 +182,11 @@ def plan(short):
                 rows.append((f"{work} {connections} x {size // 1024} KiB", work, connections, size))
     rows.append(("TLS 10 x 1 KiB", "tls", 10, 1024))
     rows.append(("beside a busy thread 10 x 1 KiB", "busy", 10, 1024))
-    for work in ("call_soon", "call_later", "create_task"):
+    for sockets in (1, 20):
+        rows.append((f"UDP {sockets} x 256 bytes", "udp", sockets, 256))
+    rows.append(("UDP beside a busy thread 20 x 256 bytes", "udp-busy", 20, 256))
+    rows.append(("accept, a byte, end: 10 at a time", "accept", 10, 1))
+    for work in ("connect", "sock_connect", "call_soon", "call_later", "create_task"):
         rows.append((work, work, 0, 0))
     return rows
 

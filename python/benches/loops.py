@@ -7,7 +7,10 @@ Other work prints the seconds of CPU time of one operation.
 
 import asyncio
 import os
+import select
+import signal
 import socket
+import struct
 import sys
 import threading
 import time
@@ -34,6 +37,14 @@ class Echo(asyncio.Protocol):
 
     def data_received(self, data):
         self.transport.write(data)
+
+
+class EchoDatagrams(asyncio.DatagramProtocol):
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def datagram_received(self, data, addr):
+        self.transport.sendto(data, addr)
 
 
 async def echo_streams(reader, writer):
@@ -85,13 +96,16 @@ async def serve(work):
         listener.setblocking(False)
         address = listener.getsockname()
         keep = loop.create_task(echo_sock(listener))
+    elif work.startswith("udp"):
+        transport, _ = await loop.create_datagram_endpoint(EchoDatagrams, ("127.0.0.1", 0))
+        address = transport.get_extra_info("sockname")
     elif work == "streams":
         server = await asyncio.start_server(echo_streams, "127.0.0.1", 0, backlog=200)
         address = server.sockets[0].getsockname()
     else:
         server = await loop.create_server(Echo, "127.0.0.1", 0, backlog=200, ssl=context)
         address = server.sockets[0].getsockname()
-    if work == "busy":
+    if work.endswith("busy"):
         threading.Thread(target=busy, daemon=True).start()
 
     def asked():
@@ -105,6 +119,67 @@ async def serve(work):
     print(address[1], flush=True)
     await ended.wait()
     os._exit(0)
+
+
+def answer_all(listener):
+    """A peer for those who connect: answers until it is connected to no more."""
+    poll, socks = select.epoll(), {}
+    poll.register(listener, select.EPOLLIN)
+    while True:
+        for fd, _ in poll.poll():
+            if fd == listener.fileno():
+                sock, _ = listener.accept()
+                socks[sock.fileno()] = sock
+                poll.register(sock, select.EPOLLIN)
+                continue
+            try:
+                data = socks[fd].recv(100)
+            except ConnectionResetError:
+                data = b""
+            if data:
+                socks[fd].send(data)
+            else:
+                socks.pop(fd).close()
+
+
+class Connecting(asyncio.Protocol):
+    def __init__(self):
+        self.ended = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport):
+        self.transport = transport
+        # No connection is to wait for its end for minutes.
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        transport.write(b"x")
+
+    def data_received(self, data):
+        self.transport.abort()
+
+    def connection_lost(self, exc):
+        self.ended.set_result(None)
+
+
+async def connect(work, listener):
+    """Connections one after another, ten at a time."""
+    loop = asyncio.get_running_loop()
+    address = listener.getsockname()
+    count = 5000
+
+    async def with_protocol():
+        for _ in range(count // 10):
+            _, protocol = await loop.create_connection(Connecting, *address)
+            await protocol.ended
+
+    async def with_sock():
+        for _ in range(count // 10):
+            with socket.socket() as sock:
+                sock.setblocking(False)
+                await loop.sock_connect(sock, address)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    begin = time.process_time()
+    await asyncio.gather(*(with_sock() if work == "sock_connect" else with_protocol() for _ in range(10)))
+    print((time.process_time() - begin) / count)
 
 
 async def storm(work):
@@ -139,9 +214,21 @@ async def storm(work):
 
 
 def main():
+    work = sys.argv[2]
+    if work in ("connect", "sock_connect"):
+        listener = socket.create_server(("127.0.0.1", 0), backlog=200)
+        peer = os.fork()  # Before there is a loop.
+        if peer == 0:
+            answer_all(listener)
+        try:
+            loop = new_loop(sys.argv[1])
+            loop.run_until_complete(connect(work, listener))
+        finally:
+            os.kill(peer, signal.SIGKILL)
+            os.waitpid(peer, 0)
+        return
     loop = new_loop(sys.argv[1])
     asyncio.set_event_loop(loop)
-    work = sys.argv[2]
     alone = work in ("call_soon", "call_later", "create_task")
     loop.run_until_complete(storm(work) if alone else serve(work))
 

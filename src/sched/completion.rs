@@ -65,6 +65,8 @@ pub const OP_WATCH: u32 = 13;
 pub const OP_PROCESS: u32 = 14;
 /// `WEIR_OP_JOB`.
 pub const OP_JOB: u32 = 15;
+/// The greatest of them.
+pub const OP_LAST: u32 = OP_JOB;
 
 /// A user's function of one of the kinds.
 #[derive(Clone, Copy)]

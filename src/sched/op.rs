@@ -8,6 +8,7 @@
 use super::batch;
 use super::frame::Frame;
 use std::cell::Cell;
+use std::mem::offset_of;
 use std::ptr::{self, NonNull};
 
 /// What to do with an op that was popped: deliver a completion, run a descriptor's ready slots.
@@ -15,11 +16,15 @@ use std::ptr::{self, NonNull};
 pub type RunFn = unsafe fn(NonNull<Op>, &Frame);
 
 /// The embedded part of everything that can be queued.
+#[repr(C)]
 pub struct Op {
     next: Cell<*mut Op>,
     /// None: a batch of posted calls.
     run: Cell<Option<RunFn>>,
 }
+
+/// Where an op has its function, which nobody changes while it is queued.
+pub(super) const RUN_AT: usize = offset_of!(Op, run);
 
 // SAFETY: an op is touched only by the holder of the queue it is in, or by the thread that popped it.
 unsafe impl Send for Op {}

@@ -6,8 +6,8 @@
 //! from the start. An operation is touched under its descriptor's lock; its op, while queued, by the queue's owner.
 #![allow(unsafe_code, reason = "unions whose tags are beside them")]
 
-use super::completion::{AcceptFn, BufferFn, Callback, IoFn, ResultFn, StatusFn, ValueFn};
-use super::op::{Op, RunFn};
+use super::completion::{AcceptFn, BufferFn, Callback, IoFn, OP_LAST, ResultFn, StatusFn, ValueFn};
+use super::op::{Op, RUN_AT, RunFn};
 use super::slot::{Kind, MESSAGE, Perform, Taking, Transfer};
 use super::write_queue::Serve;
 use libc::c_void;
@@ -57,6 +57,7 @@ const VALUE: u8 = 0x82;
 const RESULT: u8 = 0x83;
 const ACCEPT: u8 = 0x84;
 const BUFFER: u8 = 0x85;
+const _: () = assert!(OP_LAST < STATUS as u32);
 
 #[derive(Clone, Copy)]
 union Function {
@@ -103,8 +104,9 @@ pub(super) struct Operation {
 #[cfg(all(not(loom), not(weir_sim)))]
 const _: () = assert!(size_of::<Operation>() == 56 && size_of::<Tags>() == 3);
 const _: () = assert!(offset_of!(Operation, what) == 0 && offset_of!(Complete, op) == 0);
-// The count outlives the rest of a transfer.
-const _: () = assert!(size_of::<Complete>() + size_of::<usize>() <= size_of::<Transfer>());
+// The count outlives the rest of a transfer, and is looked for where the op's function may be: see `Slot::done`.
+const _: () = assert!(offset_of!(Transfer, done) >= size_of::<Complete>());
+const _: () = assert!(offset_of!(Transfer, length) == offset_of!(Complete, op) + RUN_AT);
 
 /// An operation with its tags.
 #[derive(Clone, Copy)]
@@ -247,7 +249,10 @@ impl<'a> Slot<'a> {
     #[inline(always)]
     fn set_callback(self, callback: Callback) {
         let (told, function) = match callback {
-            Callback::Record(kind) => (kind as u8, Function { none: () }),
+            Callback::Record(kind) => {
+                debug_assert!(kind <= OP_LAST, "the next numbers are those of functions");
+                (kind as u8, Function { none: () })
+            }
             Callback::Status(status) => (STATUS, Function { status }),
             Callback::Io(io) => (IO, Function { io }),
             Callback::Value(value) => (VALUE, Function { value }),

@@ -119,9 +119,9 @@ fn run_one(
             return first;
         }
         Ok(Driven::Yielded) => {
-            if slot.takes() {
-                // Delivers by itself, and needs the lock for each; so it comes last.
-                return first.or(Some(Dir::Read));
+            if slot.takes() && first.is_none() {
+                // Delivers by itself, and needs the lock for each.
+                return Some(dir);
             }
             locked.watch_progress(dir);
             locked.queue(&caller, dir);
@@ -273,6 +273,8 @@ fn take_ready(mut locked: Locked, frame: &Frame) {
             }
         };
         slot.set_status(status);
+        // It may be held back; a cancel finds it complete then.
+        slot.set_phase(Phase::Done);
         deliver_done(locked, Dir::Read, frame);
         frame.sched.buffers.reading_ended(&caller);
         return;

@@ -1,14 +1,20 @@
 //! What becomes of a handle when the kernel refuses a registration or an fd (H12).
 
-use super::{acceptor, handle, kind, local, stream, watch};
-use crate::sched::descriptor::{Descriptor, Dir};
+use super::{acceptor, handle, kind, local, pooled, stream, watch};
+use crate::sched::completion::{Record, Sink};
+use crate::sched::descriptor::{Descriptor, Dir, Reserved};
 use crate::sched::frame::Caller;
+use crate::sched::run_queue::Limit;
 use crate::sched::scheduler::{Options, Scheduler};
 use crate::sched::table::Token;
 use crate::sys::address::Address;
 use crate::sys::errno::Errno;
 use crate::sys::fault::{self, Call};
 use crate::sys::socket;
+use std::io::Write;
+use std::mem::MaybeUninit;
+use std::os::fd::IntoRawFd;
+use std::os::unix::net::UnixStream;
 use std::ptr;
 
 const REFUSALS: [Errno; 3] = [Errno::NOSPC, Errno::PERM, Errno::NOMEM];
@@ -109,5 +115,40 @@ fn h12_a_refused_watch_leaves_the_others_as_they_were() {
         }
         handle::close(caller, one).unwrap();
         handle::close(caller, two).unwrap();
+    });
+}
+
+/// The status of the next record, if there is one. There is room for no other.
+#[allow(unsafe_code, reason = "gives memory for a record")]
+fn reap(sched: &Scheduler, caller: &Caller) -> Option<i32> {
+    let mut record = MaybeUninit::<Record>::uninit();
+    // SAFETY: room for one.
+    let sink = unsafe { Sink::new(record.as_mut_ptr(), 1) };
+    let pinned = Scheduler::resolve(caller, sched.token().unwrap()).unwrap();
+    let taken = Scheduler::enter_and_reap(pinned, caller, Limit::Poll, &sink, |_| ()).unwrap();
+    // SAFETY: written where one was taken.
+    (taken == 1).then(|| unsafe { record.assume_init() }.status)
+}
+
+#[test]
+fn h12_a_refused_registration_ends_a_multi_shot_read_once() {
+    with_context(|sched, caller| {
+        let (own, mut peer) = UnixStream::pair().unwrap();
+        own.set_nonblocking(true).unwrap();
+        // A short read says that there is no more, as with TCP: so the next thing is to register.
+        let reserved = Reserved::new().unwrap();
+        let token = reserved.publish(sched, kind::STREAM, own.into_raw_fd(), true).unwrap();
+        peer.write_all(b"data").unwrap();
+        pooled::read_each(caller, token, None, ptr::null_mut()).unwrap();
+        fault::plan(Call::EpollAdd, 0, Errno::NOSPC);
+        assert_eq!(reap(sched, caller), Some(0));
+        assert!(fault::is_over());
+        // The end has no room yet. It is told once, as what it was.
+        assert_eq!(handle::cancel(caller, token), Ok(0));
+        assert_eq!(handle::pending(token), Ok(1));
+        assert_eq!(reap(sched, caller), Some(Errno::NOSPC.code()));
+        assert_eq!(reap(sched, caller), None);
+        assert_eq!(handle::pending(token), Ok(0));
+        handle::close(caller, token).unwrap();
     });
 }

@@ -12,7 +12,7 @@ import selectors
 import struct
 import threading
 from collections.abc import Mapping
-from typing import Any, Callable, Dict, Iterator, List, Optional, Set, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Set, Tuple, Union
 
 from .. import abi
 from ..abi import lib
@@ -35,6 +35,8 @@ _enter.argtypes = None
 # The same, with the GIL kept: for what does not wait, where another thread would take it for milliseconds.
 _enter_keeping = lib.variant("weir_context_enter", releases_gil=False)
 _enter_keeping.argtypes = None
+_stream_create = lib.variant("weir_stream_create", releases_gil=False)
+_stream_create.argtypes = None
 _try_write = lib.variant("weir_stream_try_write", releases_gil=False)
 _try_write.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p]
 
@@ -44,7 +46,7 @@ _probe = b"where the bytes are"
 if ctypes.string_at(id(_probe) + BYTES_AT, len(_probe)) != _probe:
     raise ImportError("weir.asyncio needs CPython")
 
-_threads = threading._active  # type: ignore[attr-defined]
+THREADS = threading._active  # type: ignore[attr-defined]
 
 _FOREVER = abi.WEIR_FOREVER
 _EINTR = -errno.EINTR
@@ -55,6 +57,7 @@ _WRITABLE = ~abi.WEIR_WATCH_READ
 _NOTHING: Iterator[Tuple[Any, ...]] = iter(())
 # Kind and status of a record as one number, whose comparison costs less than two: data has come.
 _CAME = abi.WEIR_OP_READ
+_WITH_BUFFER = (abi.WEIR_OP_READ, abi.WEIR_OP_RECEIVE)
 
 OnRecord = Callable[[int, int, int], None]
 
@@ -74,7 +77,7 @@ def check(code: int) -> None:
 class _Keys(Mapping):  # type: ignore[type-arg]
     """What is registered, by fd or by an object that has one."""
 
-    def __init__(self, watches: "Dict[int, _Watch]") -> None:
+    def __init__(self, watches: "Dict[int, _AnyWatch]") -> None:
         self._watches = watches
 
     def __len__(self) -> int:
@@ -96,7 +99,7 @@ class _Keys(Mapping):  # type: ignore[type-arg]
         return self._watches[_fd_of(fileobj, self._watches)].key
 
 
-def _fd_of(fileobj: Any, watches: "Dict[int, _Watch]") -> int:
+def _fd_of(fileobj: Any, watches: "Dict[int, _AnyWatch]") -> int:
     if isinstance(fileobj, int):
         fd = fileobj
     else:
@@ -150,6 +153,41 @@ class _Watch:
         lib.weir_watch_close(self.handle)
 
 
+class _Room:
+    """Waits for room to send, for an fd that a datagram handle has in its keeping: no watch can have it as well."""
+
+    __slots__ = ("drain", "handle", "token", "key", "_waiting")
+
+    def __init__(self, drain: "Drain", handle: int) -> None:
+        self.drain = drain
+        self.handle = handle
+        self.token = drain.attach(self.on_record)
+        self.key: Any = None
+        self._waiting = False
+
+    def start(self, key: selectors.SelectorKey) -> None:
+        self.key = key
+        if not self._waiting:
+            check(lib.weir_datagram_wait(self.handle, abi.WEIR_WAIT_WRITE, None, self.token))
+            self._waiting = True
+
+    def on_record(self, _value: int, _extra: int, status: int) -> None:
+        self._waiting = False
+        key = self.key
+        if key is None or status < 0:
+            return
+        if key.events & selectors.EVENT_WRITE:
+            self.drain.on_ready(key, selectors.EVENT_WRITE)
+        self.start(key)
+
+    def close(self) -> None:
+        # The wait goes on: a cancel would have to be waited for before the next may begin.
+        self.key = None
+
+
+_AnyWatch = Union[_Watch, _Room]
+
+
 class Drain(selectors.BaseSelector):
     """A context, its watches, and the records of those that have a token."""
 
@@ -166,7 +204,7 @@ class Drain(selectors.BaseSelector):
         self.context = context.value
         # Without work a wait would return at once.
         check(lib.weir_context_work_begin(self.context))
-        self._watches: Dict[int, _Watch] = {}
+        self._watches: Dict[int, _AnyWatch] = {}
         self._map = _Keys(self._watches)
         self.on_ready: Callable[[selectors.SelectorKey, int], None] = self._collect
         self._ready: List[Tuple[selectors.SelectorKey, int]] = []
@@ -175,6 +213,8 @@ class Drain(selectors.BaseSelector):
         self.handlers: Dict[int, OnRecord] = {}
         self.readers: Dict[int, Any] = {}  # Transports by the token of their reading.
         self.streams: Set[int] = set()  # Their sockets are Python's, and only lent.
+        self.lent: Dict[int, _Room] = {}  # Of datagram sockets, by fd.
+        self.addresses: Any = None  # Of datagrams, see datagram.py.
         self._next_token = 1
         # Packed submissions of the next call.
         self.submissions: List[bytes] = []
@@ -186,15 +226,17 @@ class Drain(selectors.BaseSelector):
         self._out_view = memoryview(self._out).cast("B")
         self._number = ctypes.c_size_t()
         self._limit = ctypes.c_int64()
-        self._count = ctypes.c_size_t()
-        self._count_at = ctypes.addressof(self._count)
+        self.count = ctypes.c_size_t()
+        self.count_at = ctypes.addressof(self.count)
         self._arguments = (
             ctypes.c_void_p(self.context), ctypes.c_void_p(ctypes.addressof(self._in)), self._number,
             ctypes.c_void_p(ctypes.addressof(self._out)), ctypes.c_size_t(_CAPACITY), self._limit,
-            ctypes.c_void_p(ctypes.addressof(self._count)))
+            ctypes.c_void_p(ctypes.addressof(self.count)))
         self._submit_only = (
             *self._arguments[:3], ctypes.c_void_p(), ctypes.c_size_t(), ctypes.c_int64(),
             self._arguments[6])
+        self._created = ctypes.c_void_p()
+        self._create_arguments = (self._arguments[0], ctypes.c_void_p(ctypes.addressof(self._created)))
         self._checked = False  # Something was submitted that may fail.
         # The records of this turn that are not served yet.
         self.records: Iterator[Tuple[Any, ...]] = iter(())
@@ -217,9 +259,8 @@ class Drain(selectors.BaseSelector):
     def lend(self, fd: int) -> Optional[int]:
         """A stream for a connected socket, or None where it is of no kind that a stream takes."""
         self.on_lend(fd)
-        handle = ctypes.c_void_p()
-        check(lib.weir_stream_create(self.context, ctypes.byref(handle)))
-        stream = handle.value or 0
+        check(_stream_create(*self._create_arguments))
+        stream = self._created.value or 0
         if lib.weir_stream_adopt(stream, fd) < 0:
             lib.weir_stream_close(stream)
             return None
@@ -231,6 +272,27 @@ class Drain(selectors.BaseSelector):
         fd = ctypes.c_int()
         lib.weir_stream_release(stream, ctypes.byref(fd))
         lib.weir_stream_close(stream)
+
+    def lend_datagram(self, fd: int) -> int:
+        """A handle for a datagram socket, or 0 where it is none."""
+        self.on_lend(fd)
+        handle = ctypes.c_void_p()
+        check(lib.weir_datagram_create(self.context, ctypes.byref(handle)))
+        datagram = handle.value or 0
+        if lib.weir_datagram_adopt(datagram, fd) < 0:
+            lib.weir_datagram_close(datagram)
+            return 0
+        lib.weir_handle_keep_fd(datagram, 1)
+        self.lent[fd] = _Room(self, datagram)
+        return datagram
+
+    def release_datagram(self, fd: int, datagram: int) -> None:
+        """Ends a handle that was lent a socket; the socket stays open."""
+        room = self.lent.get(fd)
+        if room is not None and room.handle == datagram:
+            del self.lent[fd]
+            self.detach(room.token)
+            lib.weir_datagram_close(datagram)
 
     def use_pool(self) -> Any:
         """The memory of multi-shot reads; `releases` has for each offset the submission that gives it back."""
@@ -253,7 +315,7 @@ class Drain(selectors.BaseSelector):
 
     def _send(self) -> None:
         """What the transports have written in this turn, each with one call."""
-        dirty, keeping = self.dirty, len(_threads) > 1
+        dirty, keeping = self.dirty, len(THREADS) > 1
         for transport in dirty:
             queue = transport._queue
             if len(queue) != 1 or transport._writing is not None:
@@ -261,11 +323,11 @@ class Drain(selectors.BaseSelector):
                 continue
             data = queue.pop()
             if keeping:
-                if _try_write(transport._stream, id(data) + BYTES_AT, len(data), self._count_at) < 0:
+                if _try_write(transport._stream, id(data) + BYTES_AT, len(data), self.count_at) < 0:
                     queue.append(data)
                     transport._send_queue()  # Meets it again.
                     continue
-                number = self._count.value
+                number = self.count.value
             else:
                 try:
                     number = transport._send(data)
@@ -327,13 +389,13 @@ class Drain(selectors.BaseSelector):
             submissions.clear()
         self._number.value = number
         code = 0
-        self._count.value = 0
-        if limit == 0 or len(_threads) > 1:
+        self.count.value = 0
+        if limit == 0 or len(THREADS) > 1:
             # Where other threads may take the GIL for milliseconds the replies of a moment are waited for with it.
             self._limit.value = min(limit, _MOMENT)
             code = _enter_keeping(*self._arguments)
             self._number.value = 0
-        if limit and not code and not self._count.value:
+        if limit and not code and not self.count.value:
             self._limit.value = limit
             code = _enter(*self._arguments)
         if self._checked:
@@ -344,7 +406,7 @@ class Drain(selectors.BaseSelector):
                 raise error(code)
             self.records = records = _NOTHING
         else:
-            self.records = records = _iter_records(self._out_view[:self._count.value * 32])
+            self.records = records = _iter_records(self._out_view[:self.count.value * 32])
         return records
 
     def serve(self) -> None:
@@ -372,7 +434,7 @@ class Drain(selectors.BaseSelector):
             if handler is not None:
                 status = what >> 32
                 handler(value, extra, status - (1 << 32) if status >> 31 else status)
-            elif what == _CAME and extra in releases:
+            elif what in _WITH_BUFFER and extra in releases:
                 release(releases[extra])  # Nobody wants it any more.
         self._unserved = False
 
@@ -387,7 +449,12 @@ class Drain(selectors.BaseSelector):
         key = selectors.SelectorKey(fileobj, _fd_of(fileobj, self._watches), events, data)
         if key.fd in self._watches:
             raise KeyError(f"{fileobj!r} (FD {key.fd}) is already registered")
-        self._watches[key.fd] = _Watch(self, key)
+        room = self.lent.get(key.fd)
+        if room is None:
+            self._watches[key.fd] = _Watch(self, key)
+        else:
+            room.start(key)
+            self._watches[key.fd] = room
         return key
 
     def unregister(self, fileobj: Any) -> selectors.SelectorKey:
@@ -403,7 +470,7 @@ class Drain(selectors.BaseSelector):
             watch = self._watches[_fd_of(fileobj, self._watches)]
         except KeyError:
             raise KeyError(f"{fileobj!r} is not registered") from None
-        if events != watch.key.events:
+        if events != watch.key.events and isinstance(watch, _Watch):
             code = lib.weir_watch_change(watch.handle, events)
             if code < 0:
                 self.unregister(fileobj)
@@ -432,6 +499,9 @@ class Drain(selectors.BaseSelector):
         for stream in self.streams:
             self.release(stream)
         self.streams.clear()
+        for room in self.lent.values():
+            lib.weir_datagram_close(room.handle)
+        self.lent.clear()
         self.handlers.clear()
         self.readers.clear()
         self._watches.clear()

@@ -12,9 +12,10 @@ from asyncio import base_events, exceptions, sslproto
 from typing import Any, Optional
 
 from .. import abi
+from .accept import AcceptMixin
 from .datagram import DatagramTransport
 from .drain import Drain, error
-from .sock import SockMixin, Waits
+from .sock import SockMixin, Waits, family_of
 from .stream import StreamTransport
 
 
@@ -33,7 +34,7 @@ class _LoopDrain(Drain):
         return self.enter(timeout)
 
 
-class EventLoop(SockMixin, asyncio.SelectorEventLoop):
+class EventLoop(AcceptMixin, SockMixin, asyncio.SelectorEventLoop):
     """An asyncio event loop that waits in libweir."""
 
     # What the base class has and its type stubs have not.
@@ -79,7 +80,36 @@ class EventLoop(SockMixin, asyncio.SelectorEventLoop):
         stream = self._drain.lend(sock.fileno())
         if stream is None:
             return _Base._make_socket_transport(self, sock, protocol, waiter, extra=extra, server=server)
-        return StreamTransport(self, sock, stream, protocol, waiter, extra, server)
+        try:
+            return StreamTransport(self, sock, stream, protocol, waiter, extra, server)
+        except BaseException:
+            self._drain.streams.discard(stream)
+            self._drain.release(stream)
+            raise
+
+    async def create_connection(self, protocol_factory: Any, host: Any = None, port: Any = None,
+                                **options: Any) -> Any:
+        family = 0 if options or self._debug or type(port) is not int else family_of(host)
+        if not family:
+            return await _Base.create_connection(self, protocol_factory, host, port, **options)
+        # What the base class does for one address, without what only names and options need.
+        socket: Any = base_events.socket  # type: ignore[attr-defined]
+        sock = socket.socket(family=family, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+        try:
+            sock.setblocking(False)
+            await self.sock_connect(sock, (host, port) if family == socket.AF_INET else (host, port, 0, 0))
+            protocol = protocol_factory()
+            waiter = self.create_future()
+            transport = self._make_socket_transport(sock, protocol, waiter)
+        except BaseException:
+            sock.close()
+            raise
+        try:
+            await waiter
+        except BaseException:
+            transport.close()
+            raise
+        return transport, protocol
 
     def _make_datagram_transport(self, sock: Any, protocol: Any, address: Any = None, waiter: Any = None,
                                  extra: Any = None) -> Any:

@@ -4,13 +4,14 @@ import asyncio
 import contextvars
 import socket
 import warnings
-from asyncio import constants, futures, transports, trsock
-from asyncio.base_events import Server, _set_nodelay  # type: ignore[attr-defined]
+from asyncio import constants, transports, trsock
+from asyncio.base_events import Server
 from asyncio.log import logger
 from typing import Any, Callable, List, Optional
 
 from .. import abi
 from ..abi import lib
+from .accept import sets_no_delay
 from .drain import BYTES_AT, Drain, error
 
 _EOF = abi.WEIR_EOF
@@ -98,20 +99,26 @@ class StreamTransport(transports._FlowControlMixin, transports.Transport):
         self._empty_waiter: Any = None
         self._file_waiter: Any = None
 
+        self._stream = 0
+        if server is not None:
+            server._attach(*(self,) * _ATTACH_ARGUMENTS)  # Raises where the server was closed meanwhile.
         self._stream = stream
         self._read_token = drain.attach(self._on_read_end)
         drain.readers[self._read_token] = self
         self._write_token = drain.attach(self._on_written)
 
-        if server is not None:
-            server._attach(*(self,) * _ATTACH_ARGUMENTS)
         loop._transports[self._sock_fd] = self
-        _set_nodelay(sock)
-        loop.call_soon(protocol.connection_made, self)
+        sets_no_delay(sock)
+        loop.call_soon(self._begin, protocol, waiter)
+
+    def _begin(self, protocol: Any, waiter: Any) -> None:
         # The protocol reads nothing before it knows of its connection.
-        loop.call_soon(self._start_reading)
-        if waiter is not None:
-            loop.call_soon(futures._set_result_unless_cancelled, waiter, None)  # type: ignore[attr-defined]
+        try:
+            protocol.connection_made(self)
+        finally:
+            self._start_reading()
+            if waiter is not None and not waiter.cancelled():
+                waiter.set_result(None)
 
     def __repr__(self) -> str:
         info = [self.__class__.__name__]
