@@ -145,6 +145,9 @@ TEST(h42_the_far_end_saturates_at_never)
     CHECK_EQ(step(context, INT64_MAX), 0);
     CHECK_OK(weir_context_now(context, &now));
     CHECK_EQ(now, INT64_MAX - 1); /* never does not come */
+    CHECK_OK(weir_timer_expires_after(almost, 0));
+    CHECK_OK(weir_timer_wait(almost, count_call, &last));
+    CHECK_EQ(poll_all(context), 1); /* and what is due at once still is */
     CHECK_EQ(remaining_of(timer), WEIR_FOREVER);
     CHECK_EQ(never.calls, 0);
     CHECK_OK(weir_timer_cancel(timer, NULL));
