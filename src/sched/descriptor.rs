@@ -57,6 +57,8 @@ pub(super) const CLOSED: u8 = 8;
 pub(super) const KEEPS: u8 = 16;
 /// The context counts transfers.
 pub(super) const MEASURES: u8 = 32;
+/// A part of a write has gone, and there was no memory for the rest, nor to note it elsewhere.
+pub(super) const TORN: u8 = 64;
 
 impl Flags {
     #[inline]
