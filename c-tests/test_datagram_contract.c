@@ -505,4 +505,48 @@ TEST(four_threads_lose_nothing)
     CHECK_OK(weir_context_destroy(context));
 }
 
+/* By a manual clock. */
+static void pass(weir_context *context, int64_t time)
+{
+    CHECK_OK(weir_context_advance(context, time));
+    for (int turns = 0; turns < 3; turns++)
+        CHECK_OK(weir_context_poll(context, NULL));
+    if (weir_context_stopped(context) == 1)
+        CHECK_OK(weir_context_restart(context));
+}
+
+/* Sends that were cancelled while they waited to try again leave nothing behind that tries for later ones too. */
+TEST(cancelled_sends_do_not_make_the_next_try_more_often)
+{
+    enum { CANCELLED = 20 };
+    weir_context *context = new_context_with(WEIR_CONTEXT_MANUAL_CLOCK | WEIR_CONTEXT_MEASURE, 0);
+    struct where at[2];
+    weir_datagram *one = bound(context, AF_UNIX, "one", &at[0]), *two = bound(context, AF_UNIX, "two", &at[1]);
+    size_t count = 0, queued = fill_queue(context, &at[1]);
+    struct counter sent = {0};
+    for (int i = 0; i < CANCELLED; i++) {
+        START(weir_datagram_send_to(one, "y", 1, AT(&at[1]), io_done, &sent));
+        CHECK_OK(weir_datagram_cancel(one, &count));
+        CHECK_EQ(count, 1);
+        CHECK_OK(weir_context_poll(context, NULL));
+        CHECK_EQ(sent.calls, i + 1);
+        CHECK_OK(weir_context_restart(context));
+        pass(context, CHECK_MS / 5);
+    }
+    START(weir_datagram_send_to(one, "y", 1, AT(&at[1]), io_done, &sent));
+    weir_stats before = {.struct_size = sizeof before}, after = before;
+    CHECK_OK(weir_context_stats(context, &before));
+    for (int i = 0; i < 100; i++)
+        pass(context, CHECK_MS / 5);
+    CHECK_OK(weir_context_stats(context, &after));
+    CHECK(after.writes > before.writes);
+    CHECK(after.writes - before.writes <= 5); /* in 20 ms */
+    CHECK_EQ(sent.calls, CANCELLED);
+    empty_queue(two, queued);
+    pass(context, 5 * CHECK_MS);
+    CHECK_EQ(sent.calls, CANCELLED + 1);
+    CHECK_OK(atomic_load(&sent.status));
+    CHECK_OK(weir_context_destroy(context));
+}
+
 TEST_MAIN()

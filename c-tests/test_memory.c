@@ -191,4 +191,64 @@ TEST(it_is_too_late_once_memory_was_allocated)
     CHECK_EQ(calls, 0);
 }
 
+/* What an operation needs is had before anything begins; a read that waits needs nothing. */
+TEST(a_write_that_can_not_wait_for_want_of_memory_has_not_begun)
+{
+    CHECK_OK(weir_set_allocator(&own));
+    weir_context *context = new_context();
+    struct pair pair = new_small_pair(context, AF_UNIX);
+    struct where where;
+    int listener = plain_listener(AF_INET, 1, &where);
+    weir_stream *other = new_stream(context);
+    size_t filled = fill(pair.stream);
+    struct counter counter = {0}, read = {0};
+    char byte;
+    fail = 1;
+    START(weir_stream_read(pair.stream, &byte, 1, io_done, &read));
+    START_CODE(weir_stream_write(pair.stream, "a", 1, io_done, &counter), WEIR_ENOMEM);
+    START_CODE(weir_stream_send(pair.stream, "a", 1, io_done, &counter), WEIR_ENOMEM);
+    START_CODE(weir_stream_wait(pair.stream, WEIR_WAIT_WRITE, done, &counter), WEIR_ENOMEM);
+    CHECK_CODE(weir_stream_set_timeout(pair.stream, WEIR_WAIT_READ, CHECK_SECOND), WEIR_ENOMEM);
+    START_CODE(weir_stream_connect(other, AT(&where), done, &counter), WEIR_ENOMEM);
+    int fd = -1;
+    CHECK_CODE(weir_stream_fd(other, &fd), WEIR_ENOTCONN);
+    fail = 0;
+    START(weir_stream_write(pair.stream, "a", 1, io_done, &counter));
+    START(weir_stream_connect(other, AT(&where), done, &counter));
+    drain(pair.peer, filled);
+    send_all(pair.peer, "b", 1);
+    RUN_CALLS(context, counter, 2);
+    RUN_CALLS(context, read, 1);
+    CHECK_DONE(read, 0, 1);
+    CHECK_OK(atomic_load(&counter.status));
+    CHECK_OK(weir_stream_close(other));
+    close(listener);
+    close_pair(&pair);
+    CHECK_OK(weir_context_destroy(context));
+}
+
+/* The kernel has a part of it, and the rest can't be kept: nothing may follow that. */
+TEST(a_copy_that_was_cut_for_want_of_memory_ends_the_writing)
+{
+    static const char large[1 << 22];
+    CHECK_OK(weir_set_allocator(&own));
+    weir_context *context = new_context();
+    struct pair pair = new_small_pair(context, AF_UNIX);
+    fail = 1;
+    CHECK_CODE(weir_stream_send_copy(pair.stream, large, sizeof large, NULL), WEIR_ENOMEM);
+    fail = 0;
+    CHECK_CODE(weir_stream_send_copy(pair.stream, "a", 1, NULL), WEIR_ENOMEM);
+    /* Another fd is another story. */
+    int fd = -1, ends[2];
+    CHECK_OK(weir_stream_release(pair.stream, &fd));
+    close(fd);
+    close(pair.peer);
+    plain_pair(AF_UNIX, ends);
+    CHECK_OK(weir_stream_adopt(pair.stream, ends[0]));
+    CHECK_OK(weir_stream_send_copy(pair.stream, "a", 1, NULL));
+    CHECK_OK(weir_stream_close(pair.stream));
+    close(ends[1]);
+    CHECK_OK(weir_context_destroy(context));
+}
+
 TEST_MAIN()

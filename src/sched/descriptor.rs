@@ -57,6 +57,10 @@ pub(super) const CLOSED: u8 = 8;
 pub(super) const KEEPS: u8 = 16;
 /// The context counts transfers.
 pub(super) const MEASURES: u8 = 32;
+/// A part of a write has gone, and there was no memory for the rest, nor to note it elsewhere.
+pub(super) const TORN: u8 = 64;
+/// A timer will have what is pending tried again, see `sched::retry`.
+pub(super) const RETRIES: u8 = 128;
 
 impl Flags {
     #[inline]
@@ -148,7 +152,7 @@ impl Reserved {
         let descriptor = self.descriptor;
         let _guard = descriptor.head.lock.lock();
         descriptor.sched.set(Some(sched));
-        descriptor.flags.set(CLOSED, false);
+        descriptor.flags.set(CLOSED | RETRIES, false);
         descriptor.flags.set(MEASURES, sched.measures());
         descriptor.attach(fd, trusts_short);
         if !sched.members.add(&descriptor.member) {

@@ -22,7 +22,8 @@ pub(super) enum Phase {
     Idle,
     /// Waits for readiness.
     Parked,
-    /// A multi-shot operation's callback is running, or about to; it parks again afterwards.
+    /// Of one that takes: its callback is running, or it waits for its strand or for room for its record. It parks
+    /// again afterwards.
     Delivering,
     /// Complete, and queued for delivery.
     Done,

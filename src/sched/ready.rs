@@ -22,7 +22,7 @@ use std::ptr::{self, NonNull};
 const TAKES_PER_RUN: usize = 16;
 
 /// Runs a queued descriptor: drives each direction that is wanted and ready, delivers the first
-/// completion at once and queues a second.
+/// completion at once and queues a second, or the descriptor again for a read that takes.
 pub(super) unsafe fn run_ready(op: NonNull<Op>, frame: &Frame) {
     // SAFETY: `op` is a field of a descriptor, and the table never frees those.
     let descriptor: &'static Descriptor =

@@ -2,7 +2,10 @@
 //!
 //! An fd is registered once, edge-triggered, when an operation first parks, and widened when a write first does.
 
-use super::descriptor::{Descriptor, Dir, HEARS_READ, HEARS_WRITE, KEEPS, Locked, TRUSTS_SHORT};
+use super::descriptor::{
+    Descriptor, Dir, HEARS_READ, HEARS_WRITE, KEEPS, Locked, TORN, TRUSTS_SHORT,
+};
+use super::operation::Phase;
 use super::reactor::event_data;
 use crate::sys::epoll;
 use crate::sys::errno::Errno;
@@ -38,8 +41,9 @@ impl Descriptor {
 }
 
 impl Locked {
-    /// Gives the handle an fd, which it owns from now on. It must have none.
+    /// Gives the handle an fd, which it owns from now on. It must have none, so that nothing waits for one.
     pub fn attach(&mut self, fd: RawFd, trusts_short: bool) {
+        debug_assert!(self.descriptor.phase(Dir::Read) != Phase::Parked, "its want would be lost");
         self.descriptor.attach(fd, trusts_short);
     }
 
@@ -53,7 +57,7 @@ impl Locked {
             descriptor.flags.set(HEARS_READ | HEARS_WRITE, false);
         }
         descriptor.word.renew(false);
-        descriptor.flags.set(KEEPS, false);
+        descriptor.flags.set(KEEPS | TORN, false);
         if let Some(writes) = self.writes() {
             writes.forget_lost();
         }

@@ -3,7 +3,7 @@
 #![allow(unsafe_code, reason = "pooled calls")]
 
 use super::call::{free_call, new_call};
-use super::descriptor::{Descriptor, Locked};
+use super::descriptor::{Descriptor, Locked, RETRIES};
 use super::frame::{Caller, Frame};
 use super::op::Op;
 use super::table::Token;
@@ -12,11 +12,17 @@ use crate::sys::errno::Errno;
 use libc::c_void;
 use std::ptr::{self, NonNull};
 
-/// Drives the parked operations of `listener` on after `delay`. False when no timer can be had.
+/// Drives the parked operations of `listener` on after `delay`, or sooner where that was arranged before. False when no
+/// timer can be had.
 ///
-/// The timer is not counted as work: the operation that it serves is.
+/// One timer at a time: else each operation that is cancelled meanwhile would leave one that tries for the next, too.
+/// It is not counted as work: the operation that it serves is.
 pub fn after(listener: &mut Locked, delay: i64) -> bool {
-    arrange(listener, delay).is_ok()
+    if !listener.descriptor.flags.has(RETRIES) {
+        let is_arranged = arrange(listener, delay).is_ok();
+        listener.descriptor.flags.set(RETRIES, is_arranged);
+    }
+    listener.descriptor.flags.has(RETRIES)
 }
 
 fn arrange(listener: &Locked, delay: i64) -> Result<(), Errno> {
@@ -52,6 +58,7 @@ unsafe fn run_retry(op: NonNull<Op>, frame: &Frame) {
     let listener = Token::from_raw(timer.owner());
     timer.close(&caller);
     if let Ok(mut listener) = Descriptor::lock(listener) {
+        listener.descriptor.flags.set(RETRIES, false);
         listener.nudge(&caller);
     }
 }

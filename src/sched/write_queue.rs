@@ -6,7 +6,7 @@
 #![allow(unsafe_code, reason = "pooled tickets, and the users' buffers")]
 
 use super::completion::Callback;
-use super::descriptor::{Dir, Locked};
+use super::descriptor::{Dir, Locked, TORN};
 use super::drive::{Driven, Tried};
 use super::extra::Extra;
 use super::frame::Caller;
@@ -226,6 +226,9 @@ impl Locked {
 
     /// What ended a copy before its time: every later one meets it too.
     pub fn lost(&mut self) -> Result<(), Errno> {
+        if self.descriptor.flags.has(TORN) {
+            return Err(Errno::NOMEM);
+        }
         match self.writes() {
             Some(writes) if writes.lost != 0 => Err(Errno(-writes.lost)),
             _ => Ok(()),
@@ -234,8 +237,9 @@ impl Locked {
 
     /// Part of a write has gone and the rest can't be kept: what follows would be torn from it.
     pub fn lose(&mut self, error: Errno) -> Errno {
-        if let Ok(extra) = self.make_extra() {
-            extra.writes.get_or_insert_default().lost = error.code();
+        match self.make_extra() {
+            Ok(extra) => extra.writes.get_or_insert_default().lost = error.code(),
+            Err(_) => self.descriptor.flags.set(TORN, true),
         }
         error
     }
