@@ -1054,6 +1054,16 @@ static int call_handle_keep_fd(void *handle)
     return weir_handle_keep_fd(handle, 0);
 }
 
+static int call_context_wakeup_fd(void *handle)
+{
+    return weir_context_wakeup_fd((weir_context *)handle, OUT(int));
+}
+
+static int call_context_wakeup_values(void *handle)
+{
+    return weir_context_wakeup_values((weir_context *)handle, OUT(uint64_t));
+}
+
 static int call_context_wake(void *handle)
 {
     return weir_context_wake((weir_context *)handle);
@@ -1418,6 +1428,8 @@ static const struct row table[] = {
     {"weir_context_turn_now", CONTEXT, call_context_turn_now, 0, 0, 0, false},
     {"weir_context_wait_one", CONTEXT, call_context_wait_one, 0, 0, WEIR_ESHUTDOWN, false},
     {"weir_context_wake", CONTEXT, call_context_wake, 0, 0, 0, true},
+    {"weir_context_wakeup_fd", CONTEXT, call_context_wakeup_fd, 0, 0, WEIR_ESHUTDOWN, false},
+    {"weir_context_wakeup_values", CONTEXT, call_context_wakeup_values, 0, 0, 0, false},
     {"weir_context_work_begin", CONTEXT, call_context_work_begin, 0, 0, WEIR_ESHUTDOWN, true},
     {"weir_context_work_end", CONTEXT, call_context_work_end, WEIR_EINVAL, WEIR_EINVAL, WEIR_EINVAL, false},
     {"weir_datagram_adopt", DATAGRAM, call_datagram_adopt, WEIR_EBUSY, WEIR_EBUSY, GONE, false},
@@ -1787,6 +1799,8 @@ static void context_arguments(struct fixture *f)
     EXPECT(context_fd, WEIR_EINVAL, c, NULL);
     EXPECT(context_now, WEIR_EINVAL, c, NULL);
     EXPECT(context_turn_now, WEIR_EINVAL, c, NULL);
+    EXPECT(context_wakeup_fd, WEIR_EINVAL, c, NULL);
+    EXPECT(context_wakeup_values, WEIR_EINVAL, c, NULL);
     EXPECT(context_work_end, WEIR_EINVAL, c);
     EXPECT(context_cancel_tag, WEIR_EINVAL, c, 0, OUT(size_t));
     EXPECT(context_reap, WEIR_EINVAL, c, NULL, 2, 0, OUT(size_t));

@@ -40,6 +40,7 @@ static void every_context_function(weir_context *context, bool inside)
 {
     int fd = -1;
     int64_t now = 0;
+    uint64_t values[4];
     weir_context *fresh = NULL;
     CHECK(weir_context_running_in_this_thread(context) == (inside ? 1 : 0));
     post_one(context);
@@ -51,6 +52,8 @@ static void every_context_function(weir_context *context, bool inside)
     CHECK_OK(weir_context_turn_now(context, &now));
     CHECK_CODE(weir_context_advance(context, 1), WEIR_EINVAL);
     CHECK_OK(weir_context_fd(context, &fd));
+    CHECK_OK(weir_context_wakeup_fd(context, &fd));
+    CHECK_OK(weir_context_wakeup_values(context, values));
     CHECK_OK(weir_context_poll_one(context, NULL));
     CHECK_OK(weir_context_poll(context, NULL));
     CHECK_OK(weir_context_run_for(context, 0, NULL));

@@ -1,7 +1,9 @@
 /* weir_context_wake(), and run functions that a signal ends (WEIR_CONTEXT_INTERRUPTIBLE). */
 #include "check.h"
 
-#include <signal.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/resource.h>
 
 static weir_context *woken_by_handler;
 static atomic_int handled;
@@ -144,6 +146,185 @@ TEST(run_goes_on_and_the_next_reap_is_woken)
     CHECK_OK(weir_context_destroy(context));
     CHECK_CODE(weir_context_wake(context), WEIR_EBADF);
     CHECK_CODE(weir_context_wake(NULL), WEIR_EBADF);
+}
+
+/* ---- the fd that wakes */
+
+static int wakeup_fd(weir_context *context)
+{
+    int fd = -1;
+    CHECK_OK(weir_context_wakeup_fd(context, &fd));
+    return fd;
+}
+
+static void write_bytes(int fd, const char *bytes, size_t count)
+{
+    CHECK_EQ(write(fd, bytes, count), (ssize_t)count);
+}
+
+/* Whether just these bytes have come since the last time. */
+static bool came(weir_context *context, const char *bytes)
+{
+    uint64_t values[4], expected[4] = {0};
+    CHECK_OK(weir_context_wakeup_values(context, values));
+    for (; *bytes; bytes++)
+        expected[(unsigned char)*bytes / 64] |= UINT64_C(1) << (unsigned char)*bytes % 64;
+    return memcmp(values, expected, sizeof values) == 0;
+}
+
+static size_t reap(weir_context *context, int64_t timeout)
+{
+    weir_record records[4];
+    size_t count = 77;
+    CHECK_OK(weir_context_reap(context, records, 4, timeout, &count));
+    return count;
+}
+
+TEST(a_byte_wakes_and_is_told)
+{
+    weir_context *context = new_context();
+    CHECK_OK(weir_context_work_begin(context));
+    int fd = wakeup_fd(context);
+    CHECK_EQ(wakeup_fd(context), fd);
+    CHECK(fcntl(fd, F_GETFL) & O_NONBLOCK);
+    CHECK(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+    CHECK(came(context, ""));
+    write_bytes(fd, "\2\x0f\xff\x0f", 4);
+    CHECK_EQ(reap(context, WEIR_FOREVER), 0);
+    CHECK(came(context, "\2\x0f\xff"));
+    CHECK(came(context, ""));
+    /* And waits again afterwards. */
+    int64_t before = now_ns();
+    CHECK_EQ(reap(context, 30000000), 0);
+    CHECK(now_ns() - before >= 30000000);
+    CHECK_OK(weir_context_work_end(context));
+    CHECK_OK(weir_context_destroy(context));
+}
+
+static void *write_now_and_then(void *fd)
+{
+    while (!woken_enough) {
+        sleep_ms(1);
+        if (write(*(int *)fd, "x", 1) != 1)
+            CHECK_EQ(errno, EAGAIN);
+    }
+    return NULL;
+}
+
+TEST(a_byte_wakes_a_sleeper)
+{
+    weir_context *context = new_context();
+    CHECK_OK(weir_context_work_begin(context));
+    int fd = wakeup_fd(context);
+    woken_enough = false;
+    pthread_t thread = start_thread(write_now_and_then, &fd);
+    for (int i = 0; i < 20; i++)
+        CHECK_EQ(reap(context, WEIR_FOREVER), 0);
+    woken_enough = true;
+    join_thread(thread);
+    CHECK(came(context, "x"));
+    CHECK_OK(weir_context_work_end(context));
+    CHECK_OK(weir_context_destroy(context));
+}
+
+/* Nobody reaps or asks for the bytes: the pipe does not fill up, and run goes on. */
+TEST(run_reads_the_bytes_and_goes_on)
+{
+    weir_context *context = new_context();
+    char many[4096];
+    int fd = wakeup_fd(context);
+    CHECK_OK(weir_context_work_begin(context));
+    memset(many, 'm', sizeof many);
+    for (int i = 0; i < 100; i++) {
+        write_bytes(fd, many, sizeof many);
+        for (int turns = 0; turns < 10; turns++)
+            CHECK_OK(weir_context_poll(context, NULL));
+    }
+    CHECK(came(context, "m"));
+    /* A full pipe loses no wake. */
+    while (write(fd, many, sizeof many) > 0) {
+    }
+    CHECK_EQ(errno, EAGAIN);
+    CHECK_EQ(reap(context, WEIR_FOREVER), 0);
+    CHECK(came(context, "m"));
+    CHECK_OK(weir_context_work_end(context));
+    CHECK_OK(weir_context_destroy(context));
+}
+
+TEST(a_byte_makes_the_fd_of_the_context_readable)
+{
+    weir_context *context = new_context();
+    int own = -1, fd = wakeup_fd(context);
+    CHECK_OK(weir_context_fd(context, &own));
+    CHECK_OK(weir_context_work_begin(context));
+    CHECK_OK(weir_context_poll(context, NULL));
+    struct pollfd asked = {own, POLLIN, 0};
+    write_bytes(fd, "e", 1);
+    CHECK_EQ(poll(&asked, 1, 60000), 1);
+    CHECK_OK(weir_context_poll(context, NULL));
+    CHECK(came(context, "e"));
+    CHECK_OK(weir_context_work_end(context));
+    CHECK_OK(weir_context_destroy(context));
+}
+
+TEST(no_fds_left_for_the_pipe_and_it_is_tried_again)
+{
+    weir_context *context = new_context();
+    struct rlimit before, none;
+    int fd = -1, free_fd = dup(0);
+    CHECK(free_fd >= 0);
+    close(free_fd);
+    CHECK_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none = before;
+    none.rlim_cur = (rlim_t)free_fd;
+    CHECK_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+    CHECK_CODE(weir_context_wakeup_fd(context, &fd), -EMFILE);
+    CHECK_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+    write_bytes(wakeup_fd(context), "t", 1);
+    CHECK_OK(weir_context_work_begin(context));
+    CHECK_EQ(reap(context, WEIR_FOREVER), 0);
+    CHECK(came(context, "t"));
+    CHECK_OK(weir_context_work_end(context));
+    CHECK_OK(weir_context_destroy(context));
+    CHECK_CODE(weir_context_wakeup_fd(context, &fd), WEIR_EBADF);
+}
+
+/* H70: a byte of the child's does not wake the parent, and the number stays. */
+TEST(h70_after_a_fork_each_side_has_a_pipe_of_its_own)
+{
+    weir_context *context = new_context();
+    CHECK_OK(weir_context_work_begin(context));
+    int fd = wakeup_fd(context), status = 0;
+    pid_t untold = fork();
+    CHECK(untold >= 0);
+    if (untold == 0) {
+        CHECK_CODE(weir_context_wakeup_fd(context, &fd), -ESTALE);
+        _exit(0);
+    }
+    CHECK_EQ(waitpid(untold, &status, 0), untold);
+    CHECK_EQ(status, 0);
+    CHECK_OK(weir_context_notify_fork(context, WEIR_FORK_PREPARE));
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        CHECK_OK(weir_context_notify_fork(context, WEIR_FORK_CHILD));
+        CHECK_EQ(wakeup_fd(context), fd);
+        write_bytes(fd, "c", 1);
+        CHECK_EQ(reap(context, WEIR_FOREVER), 0);
+        CHECK(came(context, "c"));
+        write_bytes(fd, "d", 1); /* which nobody reads */
+        _exit(0);
+    }
+    CHECK_OK(weir_context_notify_fork(context, WEIR_FORK_PARENT));
+    CHECK_EQ(waitpid(child, &status, 0), child);
+    CHECK_EQ(status, 0);
+    CHECK_EQ(reap(context, 0), 0);
+    CHECK(came(context, ""));
+    write_bytes(fd, "p", 1);
+    CHECK_EQ(reap(context, WEIR_FOREVER), 0);
+    CHECK(came(context, "p"));
+    CHECK_OK(weir_context_work_end(context));
+    CHECK_OK(weir_context_destroy(context));
 }
 
 static atomic_int ready_to_die;

@@ -1117,6 +1117,37 @@ typedef struct weir_record {
 int weir_context_wake(weir_context *context);
 
 /**
+ * Gives an fd to write bytes to: each write has the effect of weir_context_wake(). For who can't call a function of
+ * this library, such as the signal handlers of a language's runtime (`signal.set_wakeup_fd()` in Python) or another
+ * process.
+ *
+ * It is the end of a pipe, non-blocking and close-on-exec, made by the first call; later calls give the same. The context
+ * owns it: it is not to be closed, and ends with weir_context_destroy(). The bytes are read while the context runs,
+ * see weir_context_wakeup_values(). In the child of a fork weir_context_notify_fork() makes another pipe of it, with the
+ * same number.
+ *
+ * Errors: WEIR_EBADF, WEIR_EINVAL (`fd` is NULL), -EMFILE, -ENFILE, WEIR_ENOMEM, -ENOSPC, WEIR_ESHUTDOWN,
+ * -ESTALE.
+ *
+ * Thread: any; never blocks.
+ */
+int weir_context_wakeup_fd(weir_context *context,
+                           int *fd);
+
+/**
+ * Takes which bytes were written to the fd of weir_context_wakeup_fd() and read since the last time: `values` has room
+ * for 256 bits, and byte b is bit b % 64 of `values[b / 64]`. A byte that came several times is one, as with signals.
+ *
+ * A reap or enter that returns for a byte has read it: ask after each.
+ *
+ * Errors: WEIR_EBADF, WEIR_EINVAL (`values` is NULL).
+ *
+ * Thread: any; never blocks.
+ */
+int weir_context_wakeup_values(weir_context *context,
+                               uint64_t *values);
+
+/**
  * Runs the context and collects the completions of operations that were begun with a NULL callback, up to
  * `capacity` of them. It waits until there is one, for `timeout_ns` at most (0: not at all; WEIR_FOREVER), and
  * returns with what there is when nothing more is ready. Callbacks of other operations are called

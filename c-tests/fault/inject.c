@@ -53,6 +53,7 @@ enum row {
     EPOLL_WAIT,
     EPOLL_PWAIT2,
     EVENTFD,
+    PIPE2,
     TIMERFD_CREATE,
     TIMERFD_SETTIME,
     SOCKET,
@@ -130,6 +131,7 @@ static const struct fault_row rows[ROWS] = {
     [EPOLL_CTL_DELETING] = {"epoll_ctl DEL", "epoll_ctl", {DONE_THOUGH(ENOENT), DONE_THOUGH(EBADF)}, false, NULL},
     [EPOLL_WAIT] = {"epoll_wait", "epoll_wait", {INTERRUPTED, SEEN(EINVAL)}, false, NULL, true},
     [EPOLL_PWAIT2] = {"epoll_pwait2", "syscall", {INTERRUPTED, {ENOSYS, 0}, {EPERM, 0}, SEEN(EINVAL)}, false, NULL, true},
+    [PIPE2] = {"pipe2", "pipe2", {SEEN(EMFILE), SEEN(ENFILE), SEEN(ENOMEM)}, false, NULL},
     [EVENTFD] = {"eventfd", "eventfd", {SEEN(EMFILE), SEEN(ENFILE), SEEN(ENOMEM), SEEN(ENODEV)}, false, NULL},
     [TIMERFD_CREATE] = {"timerfd_create",
                         "timerfd_create",
@@ -624,6 +626,12 @@ int eventfd(unsigned count, int flags)
 {
     REAL(eventfd);
     STAND_IN(EVENTFD, -1, real(count, flags));
+}
+
+int pipe2(int ends[2], int flags)
+{
+    REAL(pipe2);
+    STAND_IN(PIPE2, -1, real(ends, flags));
 }
 
 int timerfd_create(int clock, int flags)

@@ -151,6 +151,14 @@ void embedded(void)
     poll(&asked, 1, model_strict ? 15000 : 5);
     EXPECT(asked.revents & POLLIN);
     TRY(weir_context_poll(context, NULL));
+    int end = -1;
+    TRY(weir_context_wakeup_fd(context, &end));
+    EXPECT(end == -1 || write(end, "7", 1) == 1);
+    poll(&asked, 1, model_strict ? 15000 : 5);
+    TRY(weir_context_poll(context, NULL));
+    uint64_t values[4] = {0};
+    TRY(weir_context_wakeup_values(context, values));
+    EXPECT(end == -1 || values[0] == UINT64_C(1) << '7');
     TRY(weir_context_work_end(context));
 }
 

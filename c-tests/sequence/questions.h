@@ -160,7 +160,17 @@ static void a_question_of_nobody(void)
     case 5: ASK(weir_version, weir_version() != 0); break;
     case 6: ASK(weir_version_string, weir_version_string() != NULL); break;
     case 7: ASK(weir_struct_size, weir_struct_size("weir_stats") != 0); break;
-    case 8: DO(weir_context_wake, context, context); break;
+    case 8:
+        if (one_in(2)) {
+            DO(weir_context_wake, context, context);
+        } else {
+            int end;
+            uint64_t values[4];
+            /* Where the context ends meanwhile the number may be another file's: nothing is written to it then. */
+            if (DO(weir_context_wakeup_fd, context, context, &end) == 0 && alone && write(end, "w", 1) != 1) CHECK(errno == EAGAIN);
+            DO(weir_context_wakeup_values, context, context, values);
+        }
+        break;
     default: DO(weir_context_stopped, context, context); break;
     }
 }

@@ -433,6 +433,20 @@ class Outside(Case):
         self.assertEqual(signal.getsignal(signal.SIGUSR1), before)
         self.assertRaises(OSError, weir.Signals, self.context, 1000)
 
+    def test_a_wakeup_fd_gets_the_numbers_of_signals(self):
+        fd = self.context.wakeup_fd()
+        self.assertEqual(self.context.wakeup_fd(), fd)
+        self.addCleanup(signal.signal, signal.SIGUSR1, signal.signal(signal.SIGUSR1, self.note))
+        self.addCleanup(signal.set_wakeup_fd, signal.set_wakeup_fd(fd))
+        self.context.post(os.kill, os.getpid(), signal.SIGUSR1)
+        timer = weir.Timer(self.context)
+        timer.expires_after(0.05)
+        timer.wait(lambda error: None)
+        self.run_all()
+        self.assertEqual(self.context.wakeup_values(), [signal.SIGUSR1])
+        self.assertEqual(self.context.wakeup_values(), [])
+        self.assertEqual([number for number, _ in self.calls], [signal.SIGUSR1])
+
     def test_process(self):
         child = subprocess.Popen([sys.executable, "-c", "raise SystemExit(7)"])
         process = weir.Process(self.context, child.pid)

@@ -399,6 +399,8 @@ FUNCTIONS: dict[str, tuple[bool, Any, tuple[Any, ...]]] = {
     "weir_hook_start": (False, c_int, (c_void_p, c_void_p, c_void_p)),
     "weir_hook_stop": (False, c_int, (c_void_p, POINTER(c_size_t))),
     "weir_context_wake": (False, c_int, (c_void_p,)),
+    "weir_context_wakeup_fd": (False, c_int, (c_void_p, POINTER(c_int))),
+    "weir_context_wakeup_values": (False, c_int, (c_void_p, POINTER(c_uint64))),
     "weir_context_reap": (True, c_int, (c_void_p, POINTER(weir_record), c_size_t, c_int64, POINTER(c_size_t))),
     "weir_timer_create": (False, c_int, (c_void_p, POINTER(c_void_p))),
     "weir_timer_close": (False, c_int, (c_void_p,)),
@@ -628,6 +630,8 @@ class Functions:
     weir_hook_start: Callable[..., int]
     weir_hook_stop: Callable[..., int]
     weir_context_wake: Callable[..., int]
+    weir_context_wakeup_fd: Callable[..., int]
+    weir_context_wakeup_values: Callable[..., int]
     weir_context_reap: Callable[..., int]
     weir_timer_create: Callable[..., int]
     weir_timer_close: Callable[..., int]

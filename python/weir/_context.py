@@ -298,6 +298,18 @@ class Context:
         check(lib.weir_context_restart(self._handle))
         return fd.value
 
+    def wakeup_fd(self) -> int:
+        """An fd of the context's, for ``signal.set_wakeup_fd``: a byte that is written to it ends a wait in the kernel."""
+        fd = ctypes.c_int()
+        check(lib.weir_context_wakeup_fd(self._handle, fd))
+        return fd.value
+
+    def wakeup_values(self) -> List[int]:
+        """Which bytes came to it since the last time, in order of their values: numbers of signals."""
+        values = (ctypes.c_uint64 * 4)()
+        check(lib.weir_context_wakeup_values(self._handle, values))
+        return [byte for byte in range(256) if values[byte // 64] >> byte % 64 & 1]
+
     def now(self) -> int:
         """The time of the context's clock, in nanoseconds."""
         now = ctypes.c_int64()

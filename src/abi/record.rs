@@ -1,10 +1,11 @@
 //! Completion records.
 
 use super::context::limit_after;
-use super::handle::{code, context, context_token, count, weir_context};
+use super::handle::{code, context, context_token, count, deliver, open_context, weir_context};
 use crate::sched::completion::{self, Record, Sink};
 use crate::sched::frame::Caller;
 use crate::sched::scheduler::Scheduler;
+use crate::sched::wake_pipe::Values;
 use crate::sys::errno::Errno;
 use crate::sys::signal::keep_errno;
 use libc::{c_int, c_void};
@@ -83,6 +84,56 @@ pub extern "C" fn weir_context_wake(context: *mut weir_context) -> c_int {
         keep_errno(|| pinned.wake());
         Ok(())
     }))
+}
+
+/// Gives an fd to write bytes to: each write has the effect of weir_context_wake(). For who can't call a function of
+/// this library, such as the signal handlers of a language's runtime (`signal.set_wakeup_fd()` in Python) or another
+/// process.
+///
+/// It is the end of a pipe, non-blocking and close-on-exec, made by the first call; later calls give the same. The context
+/// owns it: it is not to be closed, and ends with weir_context_destroy(). The bytes are read while the context runs,
+/// see weir_context_wakeup_values(). In the child of a fork weir_context_notify_fork() makes another pipe of it, with the
+/// same number.
+///
+/// Errors: WEIR_EBADF, WEIR_EINVAL (`fd` is NULL), -EMFILE, -ENFILE, WEIR_ENOMEM, -ENOSPC, WEIR_ESHUTDOWN,
+/// -ESTALE.
+///
+/// Thread: any; never blocks.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_context_wakeup_fd(
+    context: *mut weir_context,
+    fd: *mut c_int,
+) -> c_int {
+    let caller = Caller::current();
+    // SAFETY: `fd` is NULL or the caller's to be written.
+    unsafe {
+        deliver(fd, || {
+            let context = open_context(&caller, context)?;
+            context.wake_pipe.fd(&context)
+        })
+    }
+}
+
+/// Takes which bytes were written to the fd of weir_context_wakeup_fd() and read since the last time: `values` has room
+/// for 256 bits, and byte b is bit b % 64 of `values[b / 64]`. A byte that came several times is one, as with signals.
+///
+/// A reap or enter that returns for a byte has read it: ask after each.
+///
+/// Errors: WEIR_EBADF, WEIR_EINVAL (`values` is NULL).
+///
+/// Thread: any; never blocks.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_context_wakeup_values(
+    context: *mut weir_context,
+    values: *mut u64,
+) -> c_int {
+    let caller = Caller::current();
+    // SAFETY: `values` is NULL or room for four, the caller's to be written.
+    unsafe {
+        deliver(values.cast::<Values>(), || {
+            Ok(self::context(&caller, context)?.wake_pipe.take_values())
+        })
+    }
 }
 
 /// Runs the context and collects the completions of operations that were begun with a NULL callback, up to

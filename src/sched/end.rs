@@ -60,6 +60,7 @@ impl Scheduler {
         sched.run_queue.reset();
         sched.buffers.end();
         sched.begun.store(0, Ordering::Relaxed);
+        sched.wake_pipe.end(sched);
         // SAFETY: the token is dead and no thread is inside or pinned: nobody else looks at it.
         unsafe { *sched.core.get() = None };
         sched.take_wake();

@@ -51,6 +51,7 @@ pub mod timeout;
 pub mod timer_queue;
 pub mod timers;
 pub mod try_box;
+pub mod wake_pipe;
 pub mod wakeup;
 pub mod watch;
 pub mod write_queue;

@@ -97,7 +97,8 @@ impl Reactor {
         self.forks != fork::count()
     }
 
-    fn check_own(&self) -> Result<(), Errno> {
+    /// ESTALE in a child that has not made the context its own.
+    pub fn check_own(&self) -> Result<(), Errno> {
         if self.is_parents() { Err(Errno(libc::ESTALE)) } else { Ok(()) }
     }
 

@@ -17,6 +17,7 @@ use super::run_queue::{Counts, RunQueue};
 use super::sync::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use super::table::{Entry, Head, Table, Token};
 use super::timers::{Before, Host, Timers, Wake};
+use super::wake_pipe::WakePipe;
 use crate::sys::clock;
 use crate::sys::errno::Errno;
 use libc::{c_int, c_void};
@@ -99,6 +100,8 @@ pub struct Scheduler {
     pub(super) closing: AtomicBool,
     /// Who reaps is to return; taken back by the one that does.
     woken: AtomicBool,
+    /// Does that by an fd.
+    pub wake_pipe: WakePipe,
     /// Timers; their lock is also the lock of every timer object.
     pub timers: Timers,
     /// The fds of users that are watched; their lock is also the lock of every watch.
@@ -127,6 +130,7 @@ unsafe impl Entry for Scheduler {
             begun: AtomicI64::new(0),
             closing: AtomicBool::new(false),
             woken: AtomicBool::new(false),
+            wake_pipe: WakePipe::new(),
             timers: Timers::new(),
             watches: Watches::new(),
             members: Members::new(),
@@ -652,6 +656,7 @@ impl Scheduler {
         }
         // Up to here the context is the parent's, and this may be tried again.
         let reactor = Reactor::new(self.options().max_events as usize)?;
+        self.wake_pipe.renew()?;
         super::source::renew(self, &reactor)?;
         let reaps = caller.frames_of(self).filter(|frame| frame.sink().is_some()).count();
         self.run_queue.renew(caller.frames_of(self).count(), reaps)?;

@@ -36,6 +36,7 @@ pub mod memory;
 pub mod message;
 pub mod netdb;
 pub mod pidfd;
+pub mod pipe;
 pub mod poll;
 pub mod rights;
 pub mod search;
