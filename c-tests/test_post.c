@@ -201,6 +201,107 @@ TEST(posts_from_another_thread_run_in_order_while_the_context_runs)
     CHECK_OK(weir_context_destroy(context));
 }
 
+/* A post of another thread comes behind those that it knows of, and before those that a callback makes which knows of it. */
+static struct {
+    weir_context *context, *other;
+    atomic_int asked, posted;
+    int calls;
+} known;
+
+static void expect_call(int status, void *user)
+{
+    CHECK_EQ(status, 0);
+    CHECK_EQ((intptr_t)user, known.calls);
+    known.calls++;
+}
+
+static void *post_when_asked(void *user)
+{
+    (void)user;
+    while (atomic_load(&known.asked) == 0)
+        sched_yield();
+    CHECK_OK(weir_context_post(known.context, expect_call, (void *)1));
+    atomic_store(&known.posted, 1);
+    return NULL;
+}
+
+static void post_around_the_other(int status, void *user)
+{
+    (void)user;
+    CHECK_EQ(status, 0);
+    CHECK_OK(weir_context_post(known.context, expect_call, (void *)0));
+    atomic_store(&known.asked, 1);
+    while (atomic_load(&known.posted) == 0)
+        sched_yield();
+    CHECK_OK(weir_context_post(known.context, expect_call, (void *)2));
+    CHECK_OK(weir_context_post(known.context, expect_call, (void *)3));
+}
+
+static void nothing(int status, void *user)
+{
+    (void)user;
+    CHECK_EQ(status, 0);
+}
+
+/* Begun by a posted function, alone and as one of many, and by an op. */
+static void a_post_that_is_known(int before, int after, bool by_op)
+{
+    weir_context *context = known.context = new_context();
+    weir_timer *timer = new_timer(context);
+    pthread_t poster = start_thread(post_when_asked, NULL);
+    for (int i = 0; i < before; i++)
+        CHECK_OK(weir_context_post(context, nothing, NULL));
+    if (by_op)
+        CHECK_OK(weir_timer_wait(timer, post_around_the_other, NULL));
+    else
+        CHECK_OK(weir_context_post(context, post_around_the_other, NULL));
+    for (int i = 0; i < after; i++)
+        CHECK_OK(weir_context_post(context, nothing, NULL));
+    CHECK_OK(weir_context_run(context, NULL));
+    join_thread(poster);
+    CHECK_EQ(known.calls, 4);
+    CHECK_OK(weir_context_destroy(context));
+    memset(&known, 0, sizeof known);
+}
+
+TEST(a_post_comes_behind_those_that_it_knows_of)
+{
+    for (int many = 0; many < 2; many++) {
+        a_post_that_is_known(0, 0, many);
+        a_post_that_is_known(0, 100, many);
+        a_post_that_is_known(100, 0, many);
+        a_post_that_is_known(100, 100, many);
+    }
+}
+
+static void post_from_the_other_context(int status, void *user)
+{
+    (void)user;
+    CHECK_EQ(status, 0);
+    CHECK_OK(weir_context_post(known.context, expect_call, (void *)1));
+}
+
+static void post_before_and_after_a_nested_run(int status, void *user)
+{
+    (void)user;
+    CHECK_EQ(status, 0);
+    CHECK_OK(weir_context_post(known.context, expect_call, (void *)0));
+    CHECK_OK(weir_context_post(known.other, post_from_the_other_context, NULL));
+    CHECK_OK(weir_context_run(known.other, NULL));
+    CHECK_OK(weir_context_post(known.context, expect_call, (void *)2));
+}
+
+TEST(posts_of_a_thread_keep_their_order_through_a_nested_run)
+{
+    known.context = new_context();
+    known.other = new_context();
+    CHECK_OK(weir_context_post(known.context, post_before_and_after_a_nested_run, NULL));
+    CHECK_OK(weir_context_run(known.context, NULL));
+    CHECK_EQ(known.calls, 3);
+    CHECK_OK(weir_context_destroy(known.context));
+    CHECK_OK(weir_context_destroy(known.other));
+}
+
 /* ---- N queued callbacks run on N threads at once */
 
 enum { PARALLEL = 4 };

@@ -327,6 +327,43 @@ TEST(h70_after_a_fork_each_side_has_a_pipe_of_its_own)
     CHECK_OK(weir_context_destroy(context));
 }
 
+static void *run_on(void *context)
+{
+    CHECK_OK(weir_context_run(context, NULL));
+    return NULL;
+}
+
+static atomic_int reaped;
+
+static void *reap_once(void *context)
+{
+    CHECK_EQ(reap(context, WEIR_FOREVER), 0);
+    reaped++;
+    return NULL;
+}
+
+/* The thread in run asks the kernel, the one that reaps sleeps behind it; and the other way round. */
+TEST(a_wake_reaches_who_reaps_beside_a_thread_in_run)
+{
+    for (int first = 0; first < 2; first++) {
+        weir_context *context = new_context();
+        CHECK_OK(weir_context_work_begin(context));
+        reaped = 0;
+        pthread_t runner = start_thread(first ? reap_once : run_on, context);
+        sleep_ms(30);
+        pthread_t other = start_thread(first ? run_on : reap_once, context);
+        sleep_ms(30);
+        CHECK_OK(weir_context_wake(context));
+        for (int i = 0; reaped == 0 && i < 10000; i++)
+            sleep_ms(1);
+        CHECK_EQ(reaped, 1);
+        CHECK_OK(weir_context_work_end(context));
+        join_thread(runner);
+        join_thread(other);
+        CHECK_OK(weir_context_destroy(context));
+    }
+}
+
 static atomic_int ready_to_die;
 
 static void *wake_until_it_is_gone(void *context)

@@ -726,15 +726,18 @@ int weir_context_restart(weir_context *context);
 
 /**
  * Queues a function, never calls it at once. Functions that one thread posts are called in that order
- * where one thread runs the context, and begin in that order where several do. From inside a callback
- * of the context it takes no lock and makes no system call. Status: 0, or WEIR_ECANCELED from
+ * where one thread runs the context, and begin in that order where several do. With one thread that runs it the same
+ * holds for posts of several threads, where one knew that the other's call had returned. From inside a callback
+ * of the context it takes no lock and makes no system call, but for that. Status: 0, or WEIR_ECANCELED from
  * weir_context_destroy().
  *
  * Errors: WEIR_EBADF, WEIR_ENOMEM, WEIR_ESHUTDOWN.
  *
  * Thread: any; never blocks.
  */
-int weir_context_post(weir_context *context, weir_callback callback, void *user);
+int weir_context_post(weir_context *context,
+                      weir_callback callback,
+                      void *user);
 
 /**
  * Calls a function at once with status 0 when the calling thread is inside run of this context, else as

@@ -188,11 +188,17 @@ impl Inbox {
         self.posted.lock().uncounted > 0
     }
 
+    /// True when something is posted. Of a post that the caller knows of it is sure; of others it may come late.
+    #[inline(always)]
+    pub fn is_used(&self) -> bool {
+        self.used.load(Ordering::Relaxed)
+    }
+
     /// Moves everything posted to `queue`, oldest first; the number that is to be counted as work now. Called
     /// under the run queue's lock.
     #[inline]
     pub fn drain_into(&self, queue: &OpQueue) -> i64 {
-        if !self.used.load(Ordering::Relaxed) {
+        if !self.is_used() {
             return 0;
         }
         self.take_all(&mut self.posted.lock(), queue)

@@ -213,7 +213,11 @@ impl Scheduler {
                 Step::Turn { block } => {
                     self.count(frame);
                     self.turn(block, stay)?;
+                    if frame.sink().is_none() && self.is_woken() {
+                        self.run_queue.wake_reapers();
+                    }
                 }
+                Step::Again => {}
                 Step::Done => break,
             }
         }

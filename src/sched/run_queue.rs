@@ -81,6 +81,8 @@ pub enum Step {
         /// Nothing else is left to do, so the turn may block.
         block: bool,
     },
+    /// Woken with nothing to do: look whether to return.
+    Again,
     /// Leave run.
     Done,
 }
@@ -560,6 +562,22 @@ impl RunQueue {
         }
     }
 
+    /// True when there are posts from outside that were not taken yet; see [`Inbox::is_used`].
+    #[inline(always)]
+    pub fn has_posts(&self) -> bool {
+        self.inbox.is_used()
+    }
+
+    /// The same, and what was posted from outside behind it.
+    pub fn take_posts(&self, stay: &Stay, private: &OpQueue, interrupt: impl FnOnce()) {
+        let mut shared = self.shared.lock_as(&stay.bias);
+        shared.queue.append(private);
+        self.drain(&shared);
+        if self.has_sleepers() {
+            self.wake_one(&mut shared, interrupt);
+        }
+    }
+
     /// Queues an op for the end of this turn.
     pub fn defer(&self, op: NonNull<Op>, interrupt: impl FnOnce()) {
         let mut shared = self.shared.lock();
@@ -898,10 +916,22 @@ impl RunQueue {
         }
         self.sleepers.fetch_sub(1, Ordering::SeqCst);
         self.drain(shared);
-        if !woken && shared.queue.is_empty() {
+        if !shared.queue.is_empty() {
+            return None;
+        }
+        if !woken {
             return Some(Step::Done);
         }
-        None
+        // Perhaps it is to return, see `wake_reapers`.
+        (stay.reaps && shared.held.is_empty()).then_some(Step::Again)
+    }
+
+    /// Has who reaps look whether it is to return, where it sleeps behind another thread.
+    pub fn wake_reapers(&self) {
+        let mut shared = self.shared.lock();
+        if shared.reapers > 0 {
+            shared.wakeup.signal_all(self.condvar());
+        }
     }
 
     /// True when the queue holds more than the sentinel.

@@ -403,7 +403,7 @@ impl Scheduler {
             if let Some(frame) = caller.top()
                 && frame.token == token.raw()
             {
-                if !frame.sched.is_closing() {
+                if !frame.sched.is_closing() && !frame.sched.run_queue.has_posts() {
                     if !batch::append(&frame.private, call) {
                         return Self::post_inside(caller, frame, call);
                     }
@@ -418,6 +418,15 @@ impl Scheduler {
             }
         }
         Self::post_else(caller, token, callback, user)
+    }
+
+    /// Before a post from inside: what was posted from outside goes behind what the running callback has queued so
+    /// far, and before what it queues now, since it may know of it.
+    fn take_posts(&self, frame: &Frame) {
+        if self.run_queue.has_posts() {
+            self.work_changed(frame.work.replace(0));
+            self.run_queue.take_posts(&frame.stay, &frame.private, || self.reactor().interrupt());
+        }
     }
 
     /// Adds an op with a call to what the running callback has queued.
@@ -456,6 +465,7 @@ impl Scheduler {
             && frame.token == token.raw()
         {
             frame.sched.check_open()?;
+            frame.sched.take_posts(frame);
             batch::push(&frame.private, &frame.streak, caller, call)?;
             frame.work.set(frame.work.get() + 1);
             return Ok(());
@@ -476,6 +486,7 @@ impl Scheduler {
             && frame.sched.head.is_live_as(token)
         {
             frame.sched.check_open()?;
+            frame.sched.take_posts(frame);
             frame.private.push(new_call(caller, run_post, None, user)?);
             frame.work.set(frame.work.get() + 1);
             return Ok(());
@@ -569,10 +580,16 @@ impl Scheduler {
         }
     }
 
+    /// True while a wake has not reached who reaps.
+    #[inline]
+    pub(super) fn is_woken(&self) -> bool {
+        self.woken.load(Ordering::Relaxed)
+    }
+
     /// True once for all wakes since the last time.
     #[inline]
     pub(super) fn take_wake(&self) -> bool {
-        self.woken.load(Ordering::Relaxed) && self.woken.swap(false, Ordering::SeqCst)
+        self.is_woken() && self.woken.swap(false, Ordering::SeqCst)
     }
 
     /// True after a stop, or when run ran out of work.

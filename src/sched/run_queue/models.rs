@@ -212,6 +212,7 @@ impl Context {
                     let turn = self.queue.turn();
                     self.kernel.wait(block, &turn.ready);
                 }
+                Step::Again => {}
                 Step::Done => break,
             }
         }

@@ -89,7 +89,7 @@ impl Context {
                         break;
                     }
                 }
-                Step::Run(..) | Step::Held(_) | Step::Done => {
+                Step::Run(..) | Step::Held(_) | Step::Again | Step::Done => {
                     unreachable!("nothing is posted or stopped")
                 }
             }
