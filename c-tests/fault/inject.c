@@ -233,7 +233,7 @@ static const struct fault_row rows[ROWS] = {
                   {INTERRUPTED, NOT_READY, SEEN(EIO), SEEN(ENOMEM), SEEN(EPIPE), SEEN(ECONNRESET), SEEN(EOVERFLOW)},
                   true,
                   NULL},
-    [READ] = {"read", "read", {{0, 0}}, false, PANIC},
+    [READ] = {"read", "read", {INTERRUPTED}, false, NULL},
     [WRITE] = {"write", "write", {INTERRUPTED, {EAGAIN, FAULT_PERFORM}}, false, NULL},
     [CLOSE] = {"close", "close", {DONE_THOUGH(EINTR), DONE_THOUGH(EIO), DONE_THOUGH(ENOSPC)}, false, NULL},
     [UNLINK] = {"unlink",

@@ -154,10 +154,12 @@ void embedded(void)
     int end = -1;
     TRY(weir_context_wakeup_fd(context, &end));
     EXPECT(end == -1 || write(end, "7", 1) == 1);
-    poll(&asked, 1, model_strict ? 15000 : 5);
-    TRY(weir_context_poll(context, NULL));
     uint64_t values[4] = {0};
-    TRY(weir_context_wakeup_values(context, values));
+    for (int i = 0; i < (model_strict ? 1000 : 20) && end != -1 && values[0] == 0; i++) {
+        poll(&asked, 1, model_strict ? 15000 : 5);
+        TRY(weir_context_poll(context, NULL));
+        TRY(weir_context_wakeup_values(context, values));
+    }
     EXPECT(end == -1 || values[0] == UINT64_C(1) << '7');
     TRY(weir_context_work_end(context));
 }
