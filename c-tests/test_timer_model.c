@@ -1,5 +1,5 @@
-/* Timers against a plain model, on the manual clock: random operations, from outside and from callbacks. The model is an
- * array that is searched; every count, expiry, status and the order of what fires must be the same in both.
+/* Timers against a plain model, on the manual clock: random operations, from outside and from callbacks. The model is
+ * an array that is searched; every count, expiry, status and the order of what fires must be the same in both.
  *
  * TIMER_MODEL_SEED: the first seed (default 1). TIMER_MODEL_RUNS: seeds per case. */
 #include "check.h"
@@ -201,14 +201,14 @@ static void on_wait(int status, void *user)
 {
     struct wait *wait = user;
     struct timer *timer = &timers[wait->timer];
-    CHECK(!wait->done && !wait->is_tick);
+    SAME(!wait->done && !wait->is_tick, 1);
     if (wait->cancelled == 0) {
         SAME(status, 0);
         take_fired(wait);
     } else {
         SAME(status, WEIR_ECANCELED);
         if (wait->life >= timer->last_life) {
-            CHECK(wait->life > timer->last_life || wait->cancelled > timer->last_cancelled);
+            SAME(wait->life > timer->last_life || wait->cancelled > timer->last_cancelled, 1);
             timer->last_life = wait->life;
             timer->last_cancelled = wait->cancelled;
         }
@@ -221,11 +221,11 @@ static void on_wait(int status, void *user)
 static void on_tick(int status, void *user)
 {
     struct wait *tick = user;
-    CHECK(!tick->done && tick->is_tick);
+    SAME(!tick->done && tick->is_tick, 1);
     if (status == 0) {
         if (!tick->due || tick == fired_first)
             take_fired(tick);
-        CHECK(tick->due);
+        SAME(tick->due, 1);
         tick->due = false;
         bool sure = tick->fired;
         tick->fired = false;
@@ -234,7 +234,7 @@ static void on_tick(int status, void *user)
         return;
     }
     SAME(status, WEIR_ECANCELED);
-    CHECK(tick->ended && !tick->due);
+    SAME(tick->ended && !tick->due, 1);
     if (timers[tick->timer].tick == tick)
         timers[tick->timer].tick = NULL;
     end_wait(tick);
@@ -426,7 +426,7 @@ static void settle(void)
         CHECK_OK(weir_context_poll(context, &count));
         SAME(count, calls);
     } while (count != 0);
-    CHECK(fired_first == NULL);
+    SAME(fired_first != NULL, 0);
     SAME(any_due(), false);
 }
 
@@ -497,7 +497,7 @@ TEST(small_batches_keep_the_order)
 /* More in a slot than the wheel moves in a turn. */
 TEST(thousands_of_timers_fire_in_order)
 {
-    run_seeds(2, MOST, false, 0, 60, 20000);
+    run_seeds(2, MOST, false, 0, 40, 20000);
 }
 
 TEST_MAIN()
