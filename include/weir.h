@@ -1248,13 +1248,16 @@ int weir_timer_remaining(weir_timer *timer, int64_t *ns);
 /**
  * Waits for the expiry: completes with 0, not earlier, and at once (but not inside this call) when it has
  * passed. Any number of waits may be pending on a timer; they complete in the order in which they
- * began. Timers with the same expiry complete in the order in which they were armed.
+ * began. Timers with the same expiry complete in the order in which they were armed: a timer is armed by the first wait,
+ * and anew by each setting of its expiry and by each tick. Of expiries in the past the earlier completes first.
  *
  * Errors: WEIR_EBADF, WEIR_ENOMEM, WEIR_ESHUTDOWN.
  *
  * Thread: any; never blocks.
  */
-int weir_timer_wait(weir_timer *timer, weir_callback callback, void *user);
+int weir_timer_wait(weir_timer *timer,
+                    weir_callback callback,
+                    void *user);
 
 /**
  * Ends the pending waits and the periodic operation with WEIR_ECANCELED. The expiry stays. `count`, which

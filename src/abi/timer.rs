@@ -98,7 +98,8 @@ pub unsafe extern "C" fn weir_timer_remaining(timer: *mut weir_timer, ns: *mut i
 
 /// Waits for the expiry: completes with 0, not earlier, and at once (but not inside this call) when it has
 /// passed. Any number of waits may be pending on a timer; they complete in the order in which they
-/// began. Timers with the same expiry complete in the order in which they were armed.
+/// began. Timers with the same expiry complete in the order in which they were armed: a timer is armed by the first wait,
+/// and anew by each setting of its expiry and by each tick. Of expiries in the past the earlier completes first.
 ///
 /// Errors: WEIR_EBADF, WEIR_ENOMEM, WEIR_ESHUTDOWN.
 ///
