@@ -14,6 +14,7 @@ use super::frame::{Caller, Frame};
 use super::op::{Op, OpQueue};
 use super::process_lock::{ProcessLock, Renew};
 use super::scheduler::Scheduler;
+use super::sync::{AtomicU32, Ordering};
 use crate::sys::errno::Errno;
 use libc::c_void;
 use std::alloc::{Layout, alloc};
@@ -48,8 +49,12 @@ pub struct Batch {
     /// First, so that the op's address is the batch's.
     op: Op,
     /// The first that is not taken yet.
-    first: Cell<usize>,
-    end: Cell<usize>,
+    first: Cell<u32>,
+    end: Cell<u32>,
+    /// In a lane the first that nobody has claimed; `end` or more when there is none.
+    unclaimed: AtomicU32,
+    /// The same as other threads have last seen it.
+    seen: Cell<u32>,
     calls: [UnsafeCell<MaybeUninit<Call>>; CALLS],
 }
 
@@ -122,7 +127,7 @@ impl Room {
         // SAFETY: in the caller's queue.
         if unsafe { op.as_ref() }.is_batch() {
             let batch = of_op(op);
-            self.at = batch.slot(batch.end.get());
+            self.at = batch.slot(batch.end.get() as usize);
             self.end = batch.slot(CALLS);
         }
     }
@@ -133,7 +138,7 @@ impl Room {
             && let Some(op) = queue.back()
         {
             let batch = of_op(op);
-            batch.end.set((self.at.addr() - batch.slot(0).addr()) / size_of::<Call>());
+            batch.end.set(((self.at.addr() - batch.slot(0).addr()) / size_of::<Call>()) as u32);
             *self = Room::none();
         }
     }
@@ -204,19 +209,68 @@ pub fn take(queue: &OpQueue, front: NonNull<Op>) -> Taken {
     let first = batch.first.get();
     debug_assert!(first < batch.end.get(), "an empty batch is queued");
     // SAFETY: between `first` and `end` all are filled.
-    let call = unsafe { batch.slot(first).read().assume_init() };
+    let call = unsafe { batch.slot(first as usize).read().assume_init() };
     batch.first.set(first + 1);
     let emptied = if first + 1 == batch.end.get() { queue.pop() } else { None };
     Taken { call, emptied }
+}
+
+/// A lane begins with this batch, popped: what is left of it may be claimed. How many calls that are.
+#[inline]
+pub fn begin_claims(op: NonNull<Op>) -> u32 {
+    let batch = of_op(op);
+    batch.seen.set(u32::MAX);
+    // Relaxed, as all that is done to it: the lock has ordered what is in the batch.
+    batch.unclaimed.store(batch.first.get(), Ordering::Relaxed);
+    batch.end.get() - batch.first.get()
+}
+
+/// The next call that nobody has claimed. By the thread of the lane, or under the lock.
+#[inline(always)]
+pub fn claim(op: NonNull<Op>) -> Option<Call> {
+    let batch = of_op(op);
+    let index = batch.unclaimed.fetch_add(1, Ordering::Relaxed);
+    if index >= batch.end.get() {
+        return None;
+    }
+    // SAFETY: between `first` and `end` all are filled.
+    Some(unsafe { batch.slot(index as usize).read().assume_init() })
+}
+
+/// True while there is one. Under the lock.
+#[inline]
+pub fn has_unclaimed(op: NonNull<Op>) -> bool {
+    let batch = of_op(op);
+    batch.unclaimed.load(Ordering::Relaxed) < batch.end.get()
+}
+
+/// The same as [`claim`] for other threads, under the lock.
+pub fn steal(op: NonNull<Op>) -> Option<Call> {
+    if has_unclaimed(op) { claim(op) } else { None }
+}
+
+/// True when nothing was claimed since this was asked last. Under the lock.
+#[inline]
+pub fn is_stuck(op: NonNull<Op>) -> bool {
+    let batch = of_op(op);
+    let next = batch.unclaimed.load(Ordering::Relaxed);
+    batch.seen.replace(next) == next
+}
+
+/// The lane ends, whose thread claims no more; true when something is left. Under the lock.
+pub fn end_claims(op: NonNull<Op>) -> bool {
+    let batch = of_op(op);
+    batch.first.set(batch.unclaimed.load(Ordering::Relaxed).min(batch.end.get()));
+    batch.first.get() < batch.end.get()
 }
 
 /// The calls that are left of a batch at the front of a queue, but for the last one, while nobody else takes any.
 pub struct Ahead {
     batch: &'static Batch,
     at: *const MaybeUninit<Call>,
-    begin: usize,
-    first: usize,
-    last: usize,
+    begin: u32,
+    first: u32,
+    last: u32,
 }
 
 impl Ahead {
@@ -229,7 +283,13 @@ impl Ahead {
         fetch_to_read::<64, _>(next);
         fetch_to_read::<128, _>(next);
         fetch_to_read::<192, _>(next);
-        Ahead { batch, at: batch.slot(first), begin: first, first, last: batch.end.get() - 1 }
+        Ahead {
+            batch,
+            at: batch.slot(first as usize),
+            begin: first,
+            first,
+            last: batch.end.get() - 1,
+        }
     }
 
     /// True when there is one.
@@ -240,12 +300,12 @@ impl Ahead {
 
     /// How many were taken.
     pub fn taken(&self) -> usize {
-        self.first - self.begin
+        (self.first - self.begin) as usize
     }
 
     /// How many there are.
     pub fn count(&self) -> u32 {
-        self.last.saturating_sub(self.first) as u32
+        self.last.saturating_sub(self.first)
     }
 
     /// Takes one, of which there is [`Ahead::any`].
@@ -317,11 +377,11 @@ impl Batch {
     #[inline(always)]
     fn add(&self, call: Call) -> bool {
         let end = self.end.get();
-        if end == CALLS {
+        if end as usize == CALLS {
             return false;
         }
         // SAFETY: below CALLS, and the caller owns what is not filled yet.
-        unsafe { self.slot(end).write(MaybeUninit::new(call)) };
+        unsafe { self.slot(end as usize).write(MaybeUninit::new(call)) };
         self.end.set(end + 1);
         true
     }
@@ -340,6 +400,8 @@ impl Batch {
             (&raw mut (*batch.as_ptr()).op).write(Op::of_batch());
             (&raw mut (*batch.as_ptr()).first).write(Cell::new(0));
             (&raw mut (*batch.as_ptr()).end).write(Cell::new(0));
+            (&raw mut (*batch.as_ptr()).unclaimed).write(AtomicU32::new(0));
+            (&raw mut (*batch.as_ptr()).seen).write(Cell::new(0));
         }
         batch.cast()
     }
@@ -494,6 +556,10 @@ impl Cache {
     /// Takes back a batch that was emptied.
     #[inline]
     pub fn put(&self, op: NonNull<Op>) {
+        if cfg!(loom) {
+            // See `refill`: atomics do not outlive a model.
+            return;
+        }
         let batch = of_op(op);
         batch.first.set(0);
         batch.end.set(0);

@@ -22,6 +22,7 @@ pub mod held;
 pub mod hooks;
 pub mod inbox;
 pub mod interest;
+pub mod lane;
 mod look_pace;
 pub mod member;
 mod near_heap;

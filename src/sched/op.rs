@@ -119,6 +119,15 @@ impl OpQueue {
         self.tail.set(op.as_ptr());
     }
 
+    /// Puts an op that is in no queue before all others.
+    pub fn push_front(&self, op: NonNull<Op>) {
+        // SAFETY: the pusher owns `op`.
+        unsafe { op.as_ref() }.next.set(self.head.replace(op.as_ptr()));
+        if self.tail.get().is_null() {
+            self.tail.set(op.as_ptr());
+        }
+    }
+
     /// Takes the oldest op.
     #[inline]
     pub fn pop(&self) -> Option<NonNull<Op>> {
@@ -161,6 +170,31 @@ impl OpQueue {
     #[inline]
     pub fn back(&self) -> Option<NonNull<Op>> {
         NonNull::new(self.tail.get())
+    }
+
+    /// Takes out an op wherever it is.
+    pub fn remove(&self, op: NonNull<Op>) {
+        let others = OpQueue::new();
+        while let Some(other) = self.pop() {
+            if other != op {
+                others.push(other);
+            }
+        }
+        self.append(&others);
+    }
+
+    /// Asks every queued op, oldest first, until one gives an answer.
+    #[inline]
+    pub fn find_map<R>(&self, mut ask: impl FnMut(NonNull<Op>) -> Option<R>) -> Option<R> {
+        let mut at = self.head.get();
+        while let Some(op) = NonNull::new(at) {
+            if let Some(answer) = ask(op) {
+                return Some(answer);
+            }
+            // SAFETY: it is in this queue.
+            at = unsafe { op.as_ref().next.get() };
+        }
+        None
     }
 
     /// Visits every queued op, oldest first.
@@ -207,5 +241,25 @@ mod tests {
         assert_eq!(a.front(), Some(ops[3].as_ptr()));
         assert_eq!(a.pop(), Some(ops[3].as_ptr()));
         assert!(a.is_empty());
+        a.push_front(ops[1].as_ptr());
+        a.push_front(ops[0].as_ptr());
+        a.push(ops[2].as_ptr());
+        for op in &ops[..3] {
+            assert_eq!(a.pop(), Some(op.as_ptr()));
+        }
+        assert!(a.is_empty() && a.back().is_none());
+        for removed in [0, 1, 2] {
+            for op in &ops[..3] {
+                a.push(op.as_ptr());
+            }
+            a.remove(ops[removed].as_ptr());
+            a.push(ops[3].as_ptr());
+            let mut left = Vec::new();
+            a.for_each(|op| left.push(op));
+            assert_eq!(left.len(), 3);
+            assert!(!left.contains(&ops[removed].as_ptr()));
+            assert_eq!(a.find_map(|op| (op == left[1]).then_some(1)), Some(1));
+            while a.pop().is_some() {}
+        }
     }
 }

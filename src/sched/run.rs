@@ -28,7 +28,10 @@ impl Scheduler {
         let nested = Self::flush_outer(caller, sched);
         let single = count == Count::One || matches!(limit, Limit::Until(_));
         let may_bias = count == Count::All && !sched.options().many_threads;
-        let stay = Stay::new(limit, may_bias, nested);
+        // One that runs until stopped need not look up between the calls of a batch.
+        let takes_batches = count == Count::All && limit == Limit::Forever && !nested;
+        let stay =
+            Stay::new(limit, may_bias, nested).taking_batches(takes_batches && !sched.measures());
         sched.run_inside(&Frame::new(sched, stay, single, false), nested, count, || ())
     }
 
@@ -70,6 +73,7 @@ impl Scheduler {
         for outer in caller.frames() {
             outer.private.append(&outer.inline);
             outer.sched.work_merge(outer);
+            outer.sched.run_queue.end_lane(caller, &outer.stay);
             outer.sched.run_queue.pay(&outer.stay, || outer.sched.reactor().interrupt());
             outer.sched.run_queue.merge(&outer.private, || outer.sched.reactor().interrupt());
             nested |= ptr::eq(outer.sched, sched);
@@ -156,6 +160,28 @@ impl Scheduler {
         }
     }
 
+    /// Runs a batch of posted calls of which other threads may take some.
+    #[inline(never)]
+    fn run_lane(&self, frame: &Frame, stay: &Stay, assisted: bool) {
+        let mut delivered = 0;
+        while let Some(call) = self.run_queue.next_in_lane(stay) {
+            call_status(call.callback, 0, call.user);
+            delivered += 1;
+            // As in `run_calls`.
+            if frame.is_settled() {
+                stay.owe_one();
+            } else {
+                self.work_settle(frame, stay, 1);
+                self.run_inline(frame, stay);
+                frame.budget.renew(assisted);
+            }
+            // Another thread may take it meanwhile.
+            self.run_queue.merge(&frame.private, || self.reactor().interrupt());
+        }
+        frame.delivered.set(frame.delivered.get() + delivered);
+        self.run_queue.end_lane(&Caller::of(frame), stay);
+    }
+
     /// Runs what a callback has queued while nothing else is queued and this thread is alone inside.
     #[inline(never)]
     fn run_own(&self, frame: &Frame, stay: &Stay) {
@@ -205,6 +231,7 @@ impl Scheduler {
                         break;
                     }
                 }
+                Step::Lane(assisted) => self.run_lane(frame, stay, assisted),
                 Step::Held(op) => {
                     // SAFETY: popped from the queue of held ops by this thread.
                     unsafe { Op::run(op, frame) };

@@ -19,6 +19,7 @@ use super::biased_lock::{Bias, BiasedLock, Guard};
 use super::frame::Caller;
 use super::hooks::{Hook, HookList, When};
 use super::inbox::{Inbox, Tag};
+use super::lane::{Lane, Lanes};
 use super::op::{Op, OpQueue};
 use super::sync::{
     AtomicBool, AtomicI64, AtomicPtr, AtomicUsize, Condvar, Ordering, has_asymmetric_fences,
@@ -76,6 +77,8 @@ pub enum Step {
     Held(NonNull<Op>),
     /// Run this. `assisted` says whether another thread could take what is left in the queue.
     Run(Item, bool),
+    /// Run those in the stay's lane: [`RunQueue::next_in_lane`].
+    Lane(bool),
     /// Make a reactor turn, which begins with [`RunQueue::turn`].
     Turn {
         /// Nothing else is left to do, so the turn may block.
@@ -122,6 +125,9 @@ pub struct Stay {
     /// The lock may be biased to this thread between its steps.
     may_bias: bool,
     bias: Bias,
+    /// Posted calls may come a batch at a time.
+    takes_batches: bool,
+    lane: Lane,
     /// The run function is called from a callback of the same context: it is out of work when nothing but
     /// such callbacks is left.
     nested: bool,
@@ -143,6 +149,8 @@ impl Stay {
             taken: Cell::new(0),
             may_bias,
             bias: Bias::new(),
+            takes_batches: false,
+            lane: Lane::new(),
             nested,
             backlog: Cell::new(false),
             debt: Cell::new(0),
@@ -152,6 +160,11 @@ impl Stay {
     /// The start of a run function that takes records.
     pub fn reaping(limit: Limit, nested: bool) -> Self {
         Stay { reaps: true, ..Stay::new(limit, false, nested) }
+    }
+
+    /// The same, which takes posted calls a batch at a time where it need not return after one.
+    pub fn taking_batches(self, takes_batches: bool) -> Self {
+        Stay { takes_batches, ..self }
     }
 
     /// From now on only what is ready is served: there is a record to return with.
@@ -252,6 +265,7 @@ impl Pace {
 pub struct Shared {
     queue: OpQueue,
     deferred: OpQueue,
+    lanes: Lanes,
     /// Complete, and waiting for a thread that reaps.
     held: OpQueue,
     /// How many of those were taken since the reactor had its turn.
@@ -324,6 +338,7 @@ impl RunQueue {
             shared: BiasedLock::new(Shared {
                 queue: OpQueue::new(),
                 deferred: OpQueue::new(),
+                lanes: Lanes::new(),
                 held: OpQueue::new(),
                 held_in_a_row: 0,
                 hooks: HookList::new(),
@@ -366,7 +381,7 @@ impl RunQueue {
     }
 
     /// After a fork: of the threads only the calling one is here, which is inside `inside` run functions of the
-    /// context. Those asleep in the parent's are forgotten.
+    /// context and uses no lane. Those asleep in the parent's are forgotten.
     pub fn renew(&self, inside: usize, reapers: usize) -> Result<(), Errno> {
         let mut condvar = Vec::new();
         condvar.try_reserve_exact(1).map_err(|_| Errno::NOMEM)?;
@@ -376,6 +391,7 @@ impl RunQueue {
         shared.inside = inside;
         shared.reapers = reapers;
         shared.wakeup = Wakeup::default();
+        shared.lanes.end_all(&shared.queue);
         self.renewed.store(condvar.as_mut_ptr(), Ordering::Relaxed);
         shared.interrupted = false;
         if shared.role != Role::Queued {
@@ -389,7 +405,9 @@ impl RunQueue {
 
     /// In the child of a fork, before the end: no thread is inside run here.
     pub fn forget_threads(&self) {
-        self.shared.lock().inside = 0;
+        let mut shared = self.shared.lock();
+        shared.inside = 0;
+        shared.lanes.end_all(&shared.queue);
     }
 
     /// Puts the sentinel in and takes posts under this tag.
@@ -599,7 +617,7 @@ impl RunQueue {
         shared.inside -= 1;
         self.drain(&shared);
         let waiters = shared.wakeup.has_waiters() && !shared.queue.is_empty();
-        if waiters || self.has_handlers(&shared) {
+        if waiters || self.has_handlers(&shared) || shared.lanes.any() {
             self.wake_one(&mut shared, interrupt);
         } else if !shared.deferred.is_empty() {
             self.wake_reactor(&mut shared, interrupt);
@@ -642,6 +660,28 @@ impl RunQueue {
         })
     }
 
+    /// The next call in the lane, for a thread whose last step was [`Item::Lane`].
+    #[inline(always)]
+    pub fn next_in_lane(&self, stay: &Stay) -> Option<Call> {
+        if self.halted() {
+            return None;
+        }
+        stay.lane.claim()
+    }
+
+    /// Ends the lane, if any is used: what is left goes back to the queue.
+    pub fn end_lane(&self, caller: &Caller, stay: &Stay) {
+        if !stay.lane.is_used() {
+            return;
+        }
+        let shared = self.shared.lock();
+        let emptied = shared.lanes.end(&stay.lane, &shared.queue);
+        drop(shared);
+        if let Some(batch) = emptied {
+            caller.batches().put(batch);
+        }
+    }
+
     /// A shorter way to an op that the last handler has queued while nothing else is: it need not travel through the
     /// queue, past the sentinel. The same order, and nothing is held back from others.
     #[inline(always)]
@@ -676,12 +716,18 @@ impl RunQueue {
         }
         shared.queue.append(private);
         let step = self.step(&mut shared, stay, interrupt);
-        if !matches!(step, Step::Run(..)) {
+        if !matches!(step, Step::Run(..) | Step::Lane(_)) {
             shared.end_bias();
-        } else if stay.may_bias && shared.inside == 1 && !self.embedded() {
+        } else if self.may_bias(&shared, stay) {
             shared.set_bias(&stay.bias);
         }
         step
+    }
+
+    /// True when the thread is alone, and nobody looks into the queue from outside.
+    #[inline]
+    fn may_bias(&self, shared: &Shared, stay: &Stay) -> bool {
+        stay.may_bias && shared.inside == 1 && !self.embedded()
     }
 
     /// The short way while the lock is biased: nobody else is inside, or sleeps, so that none need be woken.
@@ -726,31 +772,94 @@ impl RunQueue {
             }
             match shared.queue.front() {
                 Some(op) if op == self.sentinel.as_ptr() => {
+                    if !shared.lanes.is_empty()
+                        && let Some(step) = self.help(shared, stay, &interrupt)
+                    {
+                        return step;
+                    }
                     shared.queue.pop();
                     if let Some(step) = self.sentinel_step(shared, stay, &interrupt) {
                         return step;
                     }
                 }
                 Some(op) => {
+                    // SAFETY: in the queue, which the lock guards.
+                    if unsafe { op.as_ref() }.is_batch() && self.shares(shared, stay) {
+                        return self.begin_lane(shared, stay, interrupt);
+                    }
                     shared.pace.handlers += 1;
                     stay.taken.set(stay.taken.get() + 1);
                     let item = Item::take(&shared.queue, op);
-                    // Cascade: who takes one wakes the next while there is more.
                     let more = !shared.queue.is_empty();
-                    // Where nobody sleeps there is no more to it.
-                    let sleeps = shared.wakeup.has_waiters() || shared.role == Role::Blocking;
-                    let assisted = !more || sleeps && self.wake_one(shared, &interrupt);
-                    return Step::Run(item, assisted);
+                    return Step::Run(item, self.cascade(shared, more, interrupt));
                 }
                 // Another thread has the reactor's role.
                 None if stay.reaps && !shared.held.is_empty() => shared.held_in_a_row = 0,
                 None => {
+                    if !shared.lanes.is_empty()
+                        && let Some(call) = shared.lanes.steal()
+                    {
+                        return self.stolen(shared, stay, call, interrupt);
+                    }
                     if let Some(step) = self.wait(shared, stay, &interrupt) {
                         return step;
                     }
                 }
             }
         }
+    }
+
+    /// True where other threads may help with what this one takes.
+    #[inline]
+    fn shares(&self, shared: &Shared, stay: &Stay) -> bool {
+        stay.takes_batches && !self.may_bias(shared, stay)
+    }
+
+    /// Takes all of the batch at the front of the queue.
+    #[inline(never)]
+    fn begin_lane(&self, shared: &mut Shared, stay: &Stay, interrupt: impl Fn()) -> Step {
+        let count = shared.lanes.begin(&stay.lane, &shared.queue);
+        shared.pace.handlers += count;
+        let more = count > 1 || !shared.queue.is_empty();
+        Step::Lane(self.cascade(shared, more, interrupt))
+    }
+
+    /// A call out of another's lane.
+    #[cold]
+    #[inline(never)]
+    fn stolen(&self, shared: &mut Shared, stay: &Stay, call: Call, interrupt: impl Fn()) -> Step {
+        shared.pace.handlers += 1;
+        stay.taken.set(stay.taken.get() + 1);
+        let taken = Taken { call, emptied: None };
+        let more = shared.lanes.any() || !shared.queue.is_empty();
+        Step::Run(Item::Call(taken), self.cascade(shared, more, interrupt))
+    }
+
+    /// Helps another thread with its lane while the sentinel is next: where nothing else is queued, or where that
+    /// thread is stuck in a call, whose successors were queued before all that is in the queue.
+    #[cold]
+    #[inline(never)]
+    fn help(&self, shared: &mut Shared, stay: &Stay, interrupt: impl Fn()) -> Option<Step> {
+        if !stay.turned.get() || !shared.lanes.any() || shared.pace.due() {
+            return None;
+        }
+        let call = if shared.queue.is_only(self.sentinel.as_ptr()) {
+            shared.lanes.steal()
+        } else {
+            shared.lanes.steal_from_stuck()
+        };
+        call.map(|call| self.stolen(shared, stay, call, interrupt))
+    }
+
+    /// Who takes one wakes the next while there is more. True when what is left may be run by another thread.
+    #[inline]
+    fn cascade(&self, shared: &mut Shared, more: bool, interrupt: impl Fn()) -> bool {
+        if !more {
+            return true;
+        }
+        // Where nobody sleeps there is no more to it.
+        let sleeps = shared.wakeup.has_waiters() || shared.role == Role::Blocking;
+        sleeps && self.wake_one(shared, &interrupt)
     }
 
     /// True when only others can end what work is left.
@@ -807,8 +916,8 @@ impl RunQueue {
             || stay.backlog.get()
             || stay.reaps && !shared.held.is_empty();
         if stay.turned.get() {
-            let over =
-                stay.limit.get() == Limit::Poll && (!more || stay.taken.get() > HANDLERS_PER_POLL);
+            let over = stay.limit.get() == Limit::Poll
+                && (!more && !shared.lanes.any() || stay.taken.get() > HANDLERS_PER_POLL);
             if over || (!more && stay.expired()) {
                 shared.queue.push(self.sentinel.as_ptr());
                 return Some(Step::Done);
@@ -823,6 +932,9 @@ impl RunQueue {
             return None;
         }
         let mut block = !more && !stay.expired() && !shared.hooks.has(When::Idle);
+        if block && shared.lanes.any() {
+            block = false;
+        }
         if block {
             self.sleepers.fetch_add(1, Ordering::SeqCst);
             if !self.inbox.is_empty() {
@@ -869,6 +981,7 @@ impl RunQueue {
         let shared = self.shared.lock();
         let mut counts = Counts { signalled: shared.wakeup.signals(), queued: 0, held: 0, work: 0 };
         shared.queue.for_each(|op| counts.queued += u64::from(op != self.sentinel.as_ptr()));
+        counts.queued += shared.lanes.count() as u64;
         shared.held.for_each(|_| counts.held += 1);
         counts.work = self.work.load(Ordering::Relaxed);
         counts

@@ -676,6 +676,7 @@ impl Scheduler {
         self.wake_pipe.renew()?;
         super::source::renew(self, &reactor)?;
         let reaps = caller.frames_of(self).filter(|frame| frame.sink().is_some()).count();
+        caller.frames_of(self).for_each(|frame| self.run_queue.end_lane(caller, &frame.stay));
         self.run_queue.renew(caller.frames_of(self).count(), reaps)?;
         // SAFETY: this is the only thread of the process, and nothing below it on the stack uses the reactor:
         // it is in a callback or in no run function at all.

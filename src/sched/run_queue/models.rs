@@ -137,7 +137,7 @@ pub fn open(queue: &RunQueue) {
 }
 
 /// The generation that posts are tagged with.
-fn tag() -> Tag {
+pub fn tag() -> Tag {
     Tag::of(Token::from_raw(1))
 }
 
@@ -207,7 +207,9 @@ impl Context {
                     self.queue.settle(stay, 0, 1, || self.kernel.interrupt());
                     ran += 1;
                 }
-                Step::Run(Next::Call(_), _) => unreachable!("no model posts calls"),
+                Step::Run(Next::Call(_), _) | Step::Lane(_) => {
+                    unreachable!("posted calls are `loom_lanes`")
+                }
                 Step::Turn { block } => {
                     let turn = self.queue.turn();
                     self.kernel.wait(block, &turn.ready);
