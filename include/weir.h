@@ -726,10 +726,10 @@ int weir_context_restart(weir_context *context);
 
 /**
  * Queues a function, never calls it at once. Functions that one thread posts are called in that order
- * where one thread runs the context, and begin in that order where several do. With one thread that runs it the same
- * holds for posts of several threads, where one knew that the other's call had returned. From inside a callback
- * of the context it takes no lock and makes no system call, but for that. Status: 0, or WEIR_ECANCELED from
- * weir_context_destroy().
+ * where one thread runs the context; where several do, each takes some of them, and a strand keeps the order. With
+ * one thread that runs it the same holds for posts of several threads, where one knew that the other's call had
+ * returned. From inside a callback of the context it takes no lock and makes no system call, but for that.
+ * Status: 0, or WEIR_ECANCELED from weir_context_destroy().
  *
  * Errors: WEIR_EBADF, WEIR_ENOMEM, WEIR_ESHUTDOWN.
  *
