@@ -50,19 +50,39 @@ static void meet(int status, void *user)
     calls++;
 }
 
+/* From inside, where nobody can take some before the block is begun. */
+static void post_block(int status, void *user)
+{
+    CHECK_EQ(status, 0);
+    post_many(count_one, FEW + (int)(intptr_t)user);
+    post_many(meet, 4);
+}
+
 TEST(four_of_a_block_run_on_four_threads_at_once)
 {
-    int rounds = (int)many(300);
+    pthread_t threads[4];
+    int rounds = (int)many(300), want = 0;
     CHECK_EQ(pthread_barrier_init(&all_inside, NULL, 4), 0);
-    context = new_context();
+    context = new_context_with(0, 4);
+    CHECK_OK(weir_context_work_begin(context));
+    for (int i = 0; i < 4; i++)
+        threads[i] = start_thread(run_thread, NULL);
     for (int round = 0; round < rounds; round++) {
-        calls = 0;
-        post_many(count_one, FEW + round % ROOM);
-        post_many(meet, 4);
-        run_with(4);
-        CHECK_EQ(calls, FEW + round % ROOM + 4);
-        CHECK_OK(weir_context_restart(context));
+        if (round % 20 == 0)
+            sleep_ms(1); /* all of them are asleep, most likely */
+        int before = round % (ROOM - 4);
+        CHECK_OK(weir_context_post(context, post_block, (void *)(intptr_t)before));
+        want += FEW + before + 4;
+        int64_t deadline = now_ns() + 30 * CHECK_SECOND;
+        while (calls < want) {
+            CHECK(now_ns() < deadline);
+            sched_yield();
+        }
     }
+    CHECK_OK(weir_context_stop(context));
+    for (int i = 0; i < 4; i++)
+        join_thread(threads[i]);
+    CHECK_EQ(calls, want);
     CHECK_OK(weir_context_destroy(context));
 }
 
@@ -114,7 +134,7 @@ static void wait_for_flag(int status, void *user)
 static pthread_t start_stuck_thread(weir_callback behind, int count)
 {
     calls = waiting = flag = 0;
-    context = new_context();
+    context = new_context_with(0, 2);
     post_many(count_one, FEW);
     post_many(wait_for_flag, 1);
     post_many(behind, count);
@@ -191,7 +211,7 @@ TEST(h02_each_is_called_once_however_threads_come_and_go)
     seen = calloc(POSTERS, (size_t)each);
     CHECK(seen != NULL);
     calls = 0;
-    context = new_context();
+    context = new_context_with(0, 2);
     CHECK_OK(weir_context_work_begin(context));
     for (int i = 0; i < RUNNERS; i++)
         runners[i] = start_thread(run_thread, NULL);
@@ -244,7 +264,7 @@ static void post_in_order(void)
 
 TEST(stop_in_the_middle_leaves_the_rest_in_order)
 {
-    context = new_context();
+    context = new_context_with(0, 2);
     post_in_order();
     for (stop_at = 0; stop_at < SEVERAL; stop_at += 7) {
         CHECK_OK(weir_context_run(context, NULL));
@@ -259,7 +279,7 @@ TEST(stop_in_the_middle_leaves_the_rest_in_order)
 TEST(h07_a_nested_run_in_the_middle_goes_on_with_the_next)
 {
     for (int at = 0; at < SEVERAL; at += 31) {
-        context = new_context();
+        context = new_context_with(0, 2);
         post_in_order();
         nest_at = at;
         CHECK_OK(weir_context_run(context, NULL));
@@ -282,7 +302,7 @@ static void expect_cancel(int status, void *user)
 
 TEST(destroy_in_the_middle_cancels_the_rest_in_order)
 {
-    context = new_context();
+    context = new_context_with(0, 2);
     next_number = 0;
     stop_at = FEW + ROOM / 2;
     for (int i = 0; i < SEVERAL; i++)
@@ -304,7 +324,7 @@ static void check_child(void)
 
 TEST(h70_a_child_forked_in_the_middle_goes_on_with_the_next)
 {
-    context = new_context();
+    context = new_context_with(0, 2);
     post_in_order();
     fork_at = FEW + ROOM + 5;
     CHECK_OK(weir_context_run(context, NULL));
@@ -343,20 +363,24 @@ static void count_cancelled_in_child(int status, void *user)
 
 TEST(h70_destroy_in_a_child_cancels_what_a_thread_that_is_gone_had_taken)
 {
-    child = 1;
-    pthread_t thread = start_stuck_thread(count_cancelled_in_child, 20);
-    child = fork();
-    CHECK(child >= 0);
-    if (child == 0) {
+    for (int told = 0; told < 2; told++) {
+        child = 1;
+        pthread_t thread = start_stuck_thread(count_cancelled_in_child, 20);
+        child = fork();
+        CHECK(child >= 0);
+        if (child == 0) {
+            if (told)
+                CHECK_OK(weir_context_notify_fork(context, WEIR_FORK_CHILD));
+            CHECK_OK(weir_context_destroy(context));
+            CHECK_EQ(calls, FEW + 20);
+            _exit(0);
+        }
+        check_child();
+        flag = 1;
+        join_thread(thread);
+        CHECK_EQ(calls, FEW + 21);
         CHECK_OK(weir_context_destroy(context));
-        CHECK_EQ(calls, FEW + 20);
-        _exit(0);
     }
-    check_child();
-    flag = 1;
-    join_thread(thread);
-    CHECK_EQ(calls, FEW + 21);
-    CHECK_OK(weir_context_destroy(context));
 }
 
 TEST_MAIN()

@@ -916,9 +916,8 @@ impl RunQueue {
             || stay.backlog.get()
             || stay.reaps && !shared.held.is_empty();
         if stay.turned.get() {
-            let over = stay.limit.get() == Limit::Poll
-                && (!more && !shared.lanes.any() || stay.taken.get() > HANDLERS_PER_POLL);
-            if over || (!more && stay.expired()) {
+            let over = stay.limit.get() == Limit::Poll && stay.taken.get() > HANDLERS_PER_POLL;
+            if over || (!more && stay.expired() && !shared.lanes.any()) {
                 shared.queue.push(self.sentinel.as_ptr());
                 return Some(Step::Done);
             }

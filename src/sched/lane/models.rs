@@ -137,6 +137,25 @@ fn loom_lanes_hold_up_nothing() {
     });
 }
 
+/// Posts find both threads asleep, or on their way: the one that is woken wakes the other for what is behind.
+#[test]
+fn loom_lanes_wake_the_others() {
+    check(2, || {
+        let context = Context::new(CALLS);
+        context.queue.work_changed(1, || {});
+        let runner = move || context.run(|_| context.meet(CALLS));
+        let runners = [thread::spawn(runner), thread::spawn(runner)];
+        for number in 0..CALLS {
+            context.post(number, tag());
+        }
+        context.queue.work_changed(-1, || context.kernel.interrupt());
+        for runner in runners {
+            runner.join().unwrap();
+        }
+        context.assert_all_ran();
+    });
+}
+
 /// A claim of the thread's own against one under the lock, and the end of the lane.
 #[test]
 fn loom_lanes_give_back_what_is_left() {
