@@ -372,6 +372,7 @@ impl RunQueue {
         condvar.try_reserve_exact(1).map_err(|_| Errno::NOMEM)?;
         condvar.push(Condvar::new());
         let condvar: &'static mut [Condvar] = condvar.leak();
+        self.shared.forget_owner();
         let mut shared = self.shared.lock();
         shared.inside = inside;
         shared.reapers = reapers;
@@ -389,6 +390,7 @@ impl RunQueue {
 
     /// In the child of a fork, before the end: no thread is inside run here.
     pub fn forget_threads(&self) {
+        self.shared.forget_owner();
         self.shared.lock().inside = 0;
     }
 
