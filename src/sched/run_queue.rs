@@ -603,7 +603,8 @@ impl RunQueue {
         let waiters = shared.wakeup.has_waiters() && !shared.queue.is_empty();
         if waiters || self.has_handlers(&shared) {
             self.wake_one(&mut shared, interrupt);
-        } else if !shared.deferred.is_empty() {
+        } else if !shared.deferred.is_empty() || reaped && !shared.held.is_empty() {
+            // The held are for a host that reaps; one that only polls would be told for ever.
             self.wake_reactor(&mut shared, interrupt);
         }
         if shared.inside == 0 {
@@ -948,6 +949,11 @@ impl RunQueue {
         }
     }
 
+    /// True when a host has to be told of something that is here already.
+    fn has_more(&self, shared: &Shared) -> bool {
+        self.has_handlers(shared) || !shared.deferred.is_empty() || !shared.held.is_empty()
+    }
+
     /// Gets one more thread to look at the queue: a waiter, else the blocking reactor, else the host of
     /// an embedded context. False when there is none to get. The eventfd is written at most once until
     /// the reactor comes back.
@@ -1016,7 +1022,7 @@ impl RunQueue {
         shared.ran_dry = false;
         self.halted.store(false, Ordering::Relaxed);
         self.drain(&shared);
-        if self.embedded() && (self.has_handlers(&shared) || !shared.deferred.is_empty()) {
+        if self.embedded() && self.has_more(&shared) {
             self.wake_reactor(&mut shared, interrupt);
         }
     }
@@ -1027,7 +1033,7 @@ impl RunQueue {
         if !self.embedded.swap(true, Ordering::SeqCst) {
             self.sleepers.fetch_add(1, Ordering::SeqCst);
             self.drain(&shared);
-            if self.has_handlers(&shared) || !shared.deferred.is_empty() {
+            if self.has_more(&shared) {
                 self.wake_reactor(&mut shared, interrupt);
             }
         }
