@@ -175,7 +175,7 @@ impl Scheduler {
                 if sink.is_full() {
                     break;
                 }
-                if sink.taken() > 0 || self.take_wake() {
+                if sink.taken() > 0 || self.run_queue.take_wake() {
                     stay.make_haste();
                 }
             }
@@ -213,7 +213,7 @@ impl Scheduler {
                 Step::Turn { block } => {
                     self.count(frame);
                     self.turn(block, stay)?;
-                    if frame.sink().is_none() && self.is_woken() {
+                    if frame.sink().is_none() && self.run_queue.is_woken() {
                         self.run_queue.wake_reapers();
                     }
                 }

@@ -314,6 +314,8 @@ pub struct RunQueue {
     /// and what is held for a thread that reaps.
     suspended: AtomicI64,
     sleepers: AtomicUsize,
+    /// Who reaps is to return; taken back by the one that does.
+    woken: AtomicBool,
     sentinel: Op,
 }
 
@@ -348,6 +350,7 @@ impl RunQueue {
             work: AtomicI64::new(0),
             suspended: AtomicI64::new(0),
             sleepers: AtomicUsize::new(0),
+            woken: AtomicBool::new(false),
             sentinel: Op::new(|_, _| {}),
         }
     }
@@ -825,7 +828,9 @@ impl RunQueue {
             shared.queue.push(self.sentinel.as_ptr());
             return None;
         }
-        let mut block = !more && !stay.expired() && !shared.hooks.has(When::Idle);
+        // The interrupt of a wake may have reached a thread that does not reap.
+        let woken = stay.reaps && self.is_woken();
+        let mut block = !more && !woken && !stay.expired() && !shared.hooks.has(When::Idle);
         if block {
             self.sleepers.fetch_add(1, Ordering::SeqCst);
             if !self.inbox.is_empty() {
@@ -912,6 +917,10 @@ impl RunQueue {
             self.check_work_locked(shared, interrupt);
             return None;
         }
+        // Under the lock, as `wake_reapers`: what that said before this thread was here is seen.
+        if stay.reaps && self.is_woken() {
+            return Some(Step::Again);
+        }
         self.sleepers.fetch_add(1, Ordering::SeqCst);
         let mut woken = true;
         if self.inbox.is_empty() {
@@ -927,6 +936,25 @@ impl RunQueue {
         }
         // Perhaps it is to return, see `wake_reapers`.
         (stay.reaps && shared.held.is_empty()).then_some(Step::Again)
+    }
+
+    /// Who reaps is to return; true when that is new, and a thread in the kernel is to be interrupted. For signal
+    /// handlers too.
+    #[inline]
+    pub fn wake(&self) -> bool {
+        !self.woken.swap(true, Ordering::SeqCst)
+    }
+
+    /// True while a wake has not reached who reaps.
+    #[inline]
+    pub fn is_woken(&self) -> bool {
+        self.woken.load(Ordering::Relaxed)
+    }
+
+    /// True once for all wakes since the last time.
+    #[inline]
+    pub fn take_wake(&self) -> bool {
+        self.is_woken() && self.woken.swap(false, Ordering::SeqCst)
     }
 
     /// Has who reaps look whether it is to return, where it sleeps behind another thread.
