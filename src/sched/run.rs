@@ -175,7 +175,8 @@ impl Scheduler {
                 if sink.is_full() {
                     break;
                 }
-                if sink.taken() > 0 || self.run_queue.take_wake() {
+                // A wake is taken also where there are records: the turn that its interrupt ended was this thread's.
+                if self.run_queue.take_wake() || sink.taken() > 0 {
                     stay.make_haste();
                 }
             }
