@@ -276,6 +276,56 @@ TEST(h71_what_poll_one_leaves_keeps_the_fd_readable)
     CHECK_OK(weir_context_destroy(context));
 }
 
+/* The strand serves several in a row; what finds no room is held back. */
+TEST(h71_records_that_a_reap_has_no_room_for_keep_the_fd_readable)
+{
+    weir_context *context = new_context();
+    weir_strand *strand;
+    weir_record record;
+    size_t count;
+    int fd = context_fd(context);
+    CHECK_OK(weir_context_work_begin(context));
+    CHECK_OK(weir_strand_create(context, &strand));
+    for (uintptr_t i = 0; i < 5; i++)
+        CHECK_OK(weir_strand_post(strand, NULL, (void *)i));
+    for (uintptr_t i = 0; i < 5; i++) {
+        if (i == 2) {
+            /* What is left when the context is stopped makes it readable when it goes on. */
+            CHECK_OK(weir_context_stop(context));
+            CHECK_OK(weir_context_restart(context));
+        }
+        CHECK(readable(fd));
+        CHECK_OK(weir_context_reap(context, &record, 1, 0, &count));
+        CHECK_EQ(count, 1);
+        CHECK(record.user == (void *)i);
+    }
+    while (readable(fd)) {
+        CHECK_OK(weir_context_reap(context, &record, 1, 0, &count));
+        CHECK_EQ(count, 0);
+    }
+    CHECK_OK(weir_context_destroy(context));
+}
+
+/* A host that polls only is not told of them for ever. */
+TEST(h71_a_host_that_does_not_reap_sleeps_though_records_are_held)
+{
+    weir_context *context = new_context();
+    weir_record record;
+    size_t count;
+    CHECK_OK(weir_context_work_begin(context));
+    CHECK_OK(weir_context_post(context, NULL, NULL));
+    CHECK_OK(weir_context_poll(context, NULL));
+    int fd = context_fd(context);
+    CHECK(readable(fd));
+    for (int turns = 0; readable(fd); turns++) {
+        CHECK(turns < 10);
+        CHECK_OK(weir_context_poll(context, NULL));
+    }
+    CHECK_OK(weir_context_reap(context, &record, 1, 0, &count));
+    CHECK_EQ(count, 1);
+    CHECK_OK(weir_context_destroy(context));
+}
+
 TEST(h71_timers_and_reads_that_poll_one_leaves_keep_the_fd_readable)
 {
     weir_context *context = new_context();

@@ -260,6 +260,57 @@ TEST(h70_a_timer_that_was_armed_fires_in_the_child_too)
     CHECK_OK(weir_context_destroy(context));
 }
 
+static atomic_int third;
+static atomic_bool go_on;
+
+static void stay_in_the_third(int status, void *user)
+{
+    (void)user;
+    if (status == 0 && ++third == 3) {
+        while (!go_on)
+            sleep_ms(1);
+    }
+}
+
+static void *fill_the_stack(void *unused)
+{
+    volatile char bytes[60000];
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = 1;
+    return unused;
+}
+
+static void *run_three(void *context)
+{
+    for (int i = 0; i < 3; i++)
+        CHECK_OK(weir_context_post(context, stay_in_the_third, NULL));
+    CHECK_OK(weir_context_run(context, NULL));
+    return NULL;
+}
+
+/* The thread in run is not in the child; a new one there has its stack. */
+TEST(h70_a_child_destroys_what_a_thread_of_the_parent_was_running)
+{
+    weir_context *context = new_context();
+    pthread_t runner = start_thread(run_three, context);
+    while (third < 3)
+        sleep_ms(1);
+    pid_t child = fork();
+    if (child == 0) {
+        alarm(10);
+        for (int i = 0; i < 3; i++)
+            join_thread(start_thread(fill_the_stack, NULL));
+        CHECK_OK(weir_context_destroy(context));
+        _exit(0);
+    }
+    int status = 0;
+    CHECK_EQ(waitpid(child, &status, 0), child);
+    CHECK_EQ(status, 0);
+    go_on = true;
+    join_thread(runner);
+    CHECK_OK(weir_context_destroy(context));
+}
+
 TEST(h70_fork_in_a_callback)
 {
     static struct both both;

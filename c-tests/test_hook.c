@@ -164,6 +164,33 @@ static void close_itself(int status, void *user)
     }
 }
 
+static void run_inside_once(int status, void *user)
+{
+    struct hooked *one = (struct hooked *)user;
+    if (status != 0 || one->calls++ > 0)
+        return;
+    size_t count = 0;
+    CHECK_OK(weir_context_run(one->context, &count));
+    one->order = (int)order;
+    CHECK_OK(weir_hook_close(one->hook));
+}
+
+/* The hook's own callback is not taken for the work that is left. */
+TEST(a_nested_run_from_a_hook_goes_on_until_the_work_is_done)
+{
+    weir_context *context = new_context();
+    struct hooked outer = new_hook(context, WEIR_HOOK_PREPARE), event = {0};
+    weir_timer *timer = new_timer(context);
+    CHECK_OK(weir_timer_expires_after(timer, 5 * CHECK_MS));
+    CHECK_OK(weir_timer_wait(timer, note, &event));
+    CHECK_OK(weir_hook_start(outer.hook, run_inside_once, &outer));
+    order = 0;
+    CHECK_OK(weir_context_run(context, NULL));
+    CHECK_EQ(event.calls, 1);
+    CHECK_EQ(outer.order, 1); /* the timer's callback came inside */
+    CHECK_OK(weir_context_destroy(context));
+}
+
 TEST(a_hook_may_close_itself)
 {
     for (int when = WEIR_HOOK_PREPARE; when <= WEIR_HOOK_IDLE; when++) {

@@ -267,6 +267,33 @@ TEST(a_byte_makes_the_fd_of_the_context_readable)
     CHECK_OK(weir_context_destroy(context));
 }
 
+static void wake_now(int status, void *user)
+{
+    CHECK_CODE(status, 0);
+    CHECK_OK(weir_context_wake(user));
+}
+
+/* The reap that returns for records takes the wake that came meanwhile: the next one is new to a host. */
+TEST(a_wake_during_a_reap_with_records_does_not_hide_the_next_from_a_host)
+{
+    weir_context *context = new_context();
+    struct pollfd entry = {-1, POLLIN, 0};
+    weir_record records[4];
+    size_t count;
+    CHECK_OK(weir_context_fd(context, &entry.fd));
+    CHECK_OK(weir_context_work_begin(context));
+    CHECK_OK(weir_context_post(context, NULL, NULL));
+    CHECK_OK(weir_context_post(context, NULL, NULL));
+    CHECK_OK(weir_context_post(context, wake_now, context));
+    CHECK_OK(weir_context_reap(context, records, 1, 0, &count));
+    CHECK_EQ(count, 1);
+    while (poll(&entry, 1, 0) == 1)
+        CHECK_OK(weir_context_reap(context, records, 4, 0, &count));
+    CHECK_OK(weir_context_wake(context));
+    CHECK_EQ(poll(&entry, 1, 0), 1);
+    CHECK_OK(weir_context_destroy(context));
+}
+
 TEST(no_fds_left_for_the_pipe_and_it_is_tried_again)
 {
     weir_context *context = new_context();

@@ -93,6 +93,11 @@ impl<T> BiasedLock<T> {
         }
     }
 
+    /// In the child of a fork: the owner may be a thread that is not here, and its flag in a stack that another has now.
+    pub fn forget_owner(&self) {
+        self.owner.store(ptr::null_mut(), Ordering::Relaxed);
+    }
+
     /// Takes the lock for the thread that it may be biased to.
     #[inline]
     pub fn lock_as<'a>(&'a self, bias: &'a Bias) -> Guard<'a, T> {

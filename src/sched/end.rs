@@ -63,7 +63,7 @@ impl Scheduler {
         sched.wake_pipe.end(sched);
         // SAFETY: the token is dead and no thread is inside or pinned: nobody else looks at it.
         unsafe { *sched.core.get() = None };
-        sched.take_wake();
+        sched.run_queue.take_wake();
         sched.closing.store(false, Ordering::SeqCst);
         CONTEXTS.recycle(sched);
         Ok(())

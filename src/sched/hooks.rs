@@ -278,7 +278,10 @@ unsafe fn run_hook(op: NonNull<Op>, frame: &Frame) {
     {
         drop(state);
         frame.about(&hook.head, &hook.member);
+        // Work while it is called, as every other callback: a nested run takes those around it for that.
+        frame.work.set(frame.work.get() + 1);
         deliver_status(frame, callback, 0, user);
+        Scheduler::work_finished(frame);
         state = hook.state.lock();
     }
     let last = if state.phase == Phase::Ending { state.callback.take() } else { None };

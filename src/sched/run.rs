@@ -201,7 +201,8 @@ impl Scheduler {
                 if sink.is_full() {
                     break;
                 }
-                if sink.taken() > 0 || self.take_wake() {
+                // A wake is taken also where there are records: the turn that its interrupt ended was this thread's.
+                if self.run_queue.take_wake() || sink.taken() > 0 {
                     stay.make_haste();
                 }
             }
@@ -240,7 +241,7 @@ impl Scheduler {
                 Step::Turn { block } => {
                     self.count(frame);
                     self.turn(block, stay)?;
-                    if frame.sink().is_none() && self.is_woken() {
+                    if frame.sink().is_none() && self.run_queue.is_woken() {
                         self.run_queue.wake_reapers();
                     }
                 }

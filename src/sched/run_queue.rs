@@ -328,6 +328,8 @@ pub struct RunQueue {
     /// and what is held for a thread that reaps.
     suspended: AtomicI64,
     sleepers: AtomicUsize,
+    /// Who reaps is to return; taken back by the one that does.
+    woken: AtomicBool,
     sentinel: Op,
 }
 
@@ -363,6 +365,7 @@ impl RunQueue {
             work: AtomicI64::new(0),
             suspended: AtomicI64::new(0),
             sleepers: AtomicUsize::new(0),
+            woken: AtomicBool::new(false),
             sentinel: Op::new(|_, _| {}),
         }
     }
@@ -387,6 +390,7 @@ impl RunQueue {
         condvar.try_reserve_exact(1).map_err(|_| Errno::NOMEM)?;
         condvar.push(Condvar::new());
         let condvar: &'static mut [Condvar] = condvar.leak();
+        self.shared.forget_owner();
         let mut shared = self.shared.lock();
         shared.inside = inside;
         shared.reapers = reapers;
@@ -405,6 +409,7 @@ impl RunQueue {
 
     /// In the child of a fork, before the end: no thread is inside run here.
     pub fn forget_threads(&self) {
+        self.shared.forget_owner();
         let mut shared = self.shared.lock();
         shared.inside = 0;
         shared.lanes.end_all(&shared.queue);
@@ -619,7 +624,8 @@ impl RunQueue {
         let waiters = shared.wakeup.has_waiters() && !shared.queue.is_empty();
         if waiters || self.has_handlers(&shared) || shared.lanes.any() {
             self.wake_one(&mut shared, interrupt);
-        } else if !shared.deferred.is_empty() {
+        } else if !shared.deferred.is_empty() || reaped && !shared.held.is_empty() {
+            // The held are for a host that reaps; one that only polls would be told for ever.
             self.wake_reactor(&mut shared, interrupt);
         }
         if shared.inside == 0 {
@@ -930,7 +936,9 @@ impl RunQueue {
             shared.queue.push(self.sentinel.as_ptr());
             return None;
         }
-        let mut block = !more && !stay.expired() && !shared.hooks.has(When::Idle);
+        // The interrupt of a wake may have reached a thread that does not reap.
+        let woken = stay.reaps && self.is_woken();
+        let mut block = !more && !woken && !stay.expired() && !shared.hooks.has(When::Idle);
         if block && shared.lanes.any() {
             block = false;
         }
@@ -1021,6 +1029,10 @@ impl RunQueue {
             self.check_work_locked(shared, interrupt);
             return None;
         }
+        // Under the lock, as `wake_reapers`: what that said before this thread was here is seen.
+        if stay.reaps && self.is_woken() {
+            return Some(Step::Again);
+        }
         self.sleepers.fetch_add(1, Ordering::SeqCst);
         let mut woken = true;
         if self.inbox.is_empty() {
@@ -1036,6 +1048,25 @@ impl RunQueue {
         }
         // Perhaps it is to return, see `wake_reapers`.
         (stay.reaps && shared.held.is_empty()).then_some(Step::Again)
+    }
+
+    /// Who reaps is to return; true when that is new, and a thread in the kernel is to be interrupted. For signal
+    /// handlers too.
+    #[inline]
+    pub fn wake(&self) -> bool {
+        !self.woken.swap(true, Ordering::SeqCst)
+    }
+
+    /// True while a wake has not reached who reaps.
+    #[inline]
+    pub fn is_woken(&self) -> bool {
+        self.woken.load(Ordering::Relaxed)
+    }
+
+    /// True once for all wakes since the last time.
+    #[inline]
+    pub fn take_wake(&self) -> bool {
+        self.is_woken() && self.woken.swap(false, Ordering::SeqCst)
     }
 
     /// Has who reaps look whether it is to return, where it sleeps behind another thread.
@@ -1056,6 +1087,11 @@ impl RunQueue {
             }
             Some(_) => true,
         }
+    }
+
+    /// True when a host has to be told of something that is here already.
+    fn has_more(&self, shared: &Shared) -> bool {
+        self.has_handlers(shared) || !shared.deferred.is_empty() || !shared.held.is_empty()
     }
 
     /// Gets one more thread to look at the queue: a waiter, else the blocking reactor, else the host of
@@ -1126,7 +1162,7 @@ impl RunQueue {
         shared.ran_dry = false;
         self.halted.store(false, Ordering::Relaxed);
         self.drain(&shared);
-        if self.embedded() && (self.has_handlers(&shared) || !shared.deferred.is_empty()) {
+        if self.embedded() && self.has_more(&shared) {
             self.wake_reactor(&mut shared, interrupt);
         }
     }
@@ -1137,7 +1173,7 @@ impl RunQueue {
         if !self.embedded.swap(true, Ordering::SeqCst) {
             self.sleepers.fetch_add(1, Ordering::SeqCst);
             self.drain(&shared);
-            if self.has_handlers(&shared) || !shared.deferred.is_empty() {
+            if self.has_more(&shared) {
                 self.wake_reactor(&mut shared, interrupt);
             }
         }

@@ -98,9 +98,7 @@ pub struct Scheduler {
     /// The part of the outstanding work that `work_begin` began.
     pub(super) begun: AtomicI64,
     pub(super) closing: AtomicBool,
-    /// Who reaps is to return; taken back by the one that does.
-    woken: AtomicBool,
-    /// Does that by an fd.
+    /// Has who reaps return, by an fd.
     pub wake_pipe: WakePipe,
     /// Timers; their lock is also the lock of every timer object.
     pub timers: Timers,
@@ -129,7 +127,6 @@ unsafe impl Entry for Scheduler {
             pins: AtomicUsize::new(0),
             begun: AtomicI64::new(0),
             closing: AtomicBool::new(false),
-            woken: AtomicBool::new(false),
             wake_pipe: WakePipe::new(),
             timers: Timers::new(),
             watches: Watches::new(),
@@ -575,21 +572,9 @@ impl Scheduler {
 
     /// Has a thread that reaps return, now or next time. Made of atomics and one write, for signal handlers.
     pub fn wake(&self) {
-        if !self.woken.swap(true, Ordering::SeqCst) {
+        if self.run_queue.wake() {
             self.reactor().interrupt();
         }
-    }
-
-    /// True while a wake has not reached who reaps.
-    #[inline]
-    pub(super) fn is_woken(&self) -> bool {
-        self.woken.load(Ordering::Relaxed)
-    }
-
-    /// True once for all wakes since the last time.
-    #[inline]
-    pub(super) fn take_wake(&self) -> bool {
-        self.is_woken() && self.woken.swap(false, Ordering::SeqCst)
     }
 
     /// True after a stop, or when run ran out of work.

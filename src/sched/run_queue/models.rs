@@ -460,6 +460,58 @@ fn loom_nested_run_returns_when_out_of_work() {
     });
 }
 
+/// What a thread does that reaps until it is woken.
+fn reap(context: &Context) {
+    let interrupt = || context.kernel.interrupt();
+    let (stay, private) = (Stay::reaping(Limit::Forever, false), OpQueue::new());
+    context.queue.enter();
+    context.queue.reaper_enters();
+    loop {
+        if context.queue.take_wake() {
+            stay.make_haste();
+        }
+        match context.queue.next(&private, &stay, interrupt) {
+            Step::Turn { block } => {
+                let turn = context.queue.turn();
+                context.kernel.wait(block, &turn.ready);
+            }
+            Step::Again => {}
+            Step::Done => break,
+            Step::Run(..) | Step::Held(_) => unreachable!("nothing is queued"),
+        }
+    }
+    context.queue.leave(&private, true, interrupt);
+}
+
+/// A wake reaches who reaps, though it is another thread that the interrupt calls back from the kernel: the one
+/// that reaps may be on its way to sleep, or into the kernel in the other's place.
+#[test]
+fn loom_wake_reaches_who_reaps_beside_a_thread_in_run() {
+    check(3, || {
+        let context = context(1);
+        let stay = Stay::new(Limit::Forever, false, false);
+        take_role(context, &stay, true);
+        let reaper = thread::spawn(|| {
+            reap(context);
+            context.stop();
+        });
+        let waker = thread::spawn(|| {
+            if context.queue.wake() {
+                context.kernel.interrupt();
+            }
+        });
+        let turn = context.queue.turn();
+        context.kernel.wait(true, &turn.ready);
+        drop(turn);
+        if context.queue.is_woken() {
+            context.queue.wake_reapers();
+        }
+        context.run();
+        join([reaper, waker]);
+        context.leave(&OpQueue::new());
+    });
+}
+
 /// Polls when the fd is readable, one callback at a time.
 fn host(context: &Context) {
     while !context.all_ran() {
