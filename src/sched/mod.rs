@@ -43,6 +43,7 @@ pub mod slot;
 pub mod source;
 mod spin_lock;
 pub mod stats;
+mod storm;
 pub mod strand;
 pub mod sync;
 pub mod table;

@@ -8,7 +8,7 @@ use super::op::{Op, OpQueue};
 use super::run_queue::{Item, Limit, Stay, Step};
 use super::scheduler::{Count, Pinned, Scheduler};
 use super::stats;
-use super::sync::now;
+use super::sync::{now, yield_now};
 use super::timers::{Before, Wake};
 use crate::sys::epoll::Timeout;
 use crate::sys::errno::Errno;
@@ -245,6 +245,7 @@ impl Scheduler {
                         self.run_queue.wake_reapers();
                     }
                 }
+                Step::GiveWay => yield_now(),
                 Step::Again => {}
                 Step::Done => break,
             }

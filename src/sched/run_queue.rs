@@ -21,6 +21,7 @@ use super::hooks::{Hook, HookList, When};
 use super::inbox::{Inbox, Tag};
 use super::lane::{Lane, Lanes};
 use super::op::{Op, OpQueue};
+use super::storm::Storm;
 use super::sync::{
     AtomicBool, AtomicI64, AtomicPtr, AtomicUsize, Condvar, Ordering, has_asymmetric_fences,
 };
@@ -84,6 +85,8 @@ pub enum Step {
         /// Nothing else is left to do, so the turn may block.
         block: bool,
     },
+    /// Let other threads go first: posts come in a storm.
+    GiveWay,
     /// Woken with nothing to do: look whether to return.
     Again,
     /// Leave run.
@@ -288,6 +291,7 @@ pub struct Shared {
     /// Threads inside run functions.
     inside: usize,
     pace: Pace,
+    storm: Storm,
 }
 
 impl HasWakeup for Shared {
@@ -355,6 +359,7 @@ impl RunQueue {
                 ending: false,
                 inside: 0,
                 pace: Pace { handlers: 0, stride: 1, until_check: 0, since: None },
+                storm: Storm::new(),
             }),
             condvar: Condvar::new(),
             renewed: AtomicPtr::new(std::ptr::null_mut()),
@@ -825,6 +830,7 @@ impl RunQueue {
     #[inline(never)]
     fn begin_lane(&self, shared: &mut Shared, stay: &Stay, interrupt: impl Fn()) -> Step {
         let count = shared.lanes.begin(&stay.lane, &shared.queue);
+        stay.taken.set(stay.taken.get() + count as usize);
         shared.pace.handlers += count;
         let more = count > 1 || !shared.queue.is_empty();
         Step::Lane(self.cascade(shared, more, interrupt))
@@ -942,6 +948,10 @@ impl RunQueue {
         if block && shared.lanes.any() {
             block = false;
         }
+        if block && shared.storm.gives_way(stay.taken.get()) {
+            shared.queue.push(self.sentinel.as_ptr());
+            return Some(Step::GiveWay);
+        }
         if block {
             self.sleepers.fetch_add(1, Ordering::SeqCst);
             if !self.inbox.is_empty() {
@@ -1004,6 +1014,9 @@ impl RunQueue {
         let mut shared = self.shared.lock();
         if shared.role == Role::Blocking {
             self.sleepers.fetch_sub(1, Ordering::SeqCst);
+            if shared.interrupted && ready.is_empty() {
+                shared.storm.woken(now);
+            }
         }
         shared.role = Role::Queued;
         shared.interrupted = false;

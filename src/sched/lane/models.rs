@@ -84,7 +84,7 @@ impl Context {
                     let turn = self.queue.turn();
                     self.kernel.wait(block, &turn.ready);
                 }
-                Step::Again => {}
+                Step::GiveWay | Step::Again => {}
                 Step::Done => break,
             }
         }

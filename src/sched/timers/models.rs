@@ -89,7 +89,12 @@ impl Context {
                         break;
                     }
                 }
-                Step::Run(..) | Step::Lane(_) | Step::Held(_) | Step::Again | Step::Done => {
+                Step::Run(..)
+                | Step::Lane(_)
+                | Step::Held(_)
+                | Step::GiveWay
+                | Step::Again
+                | Step::Done => {
                     unreachable!("nothing is posted or stopped")
                 }
             }
