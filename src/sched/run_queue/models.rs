@@ -475,9 +475,9 @@ fn reap(context: &Context) {
                 let turn = context.queue.turn();
                 context.kernel.wait(block, &turn.ready);
             }
-            Step::Again => {}
+            Step::GiveWay | Step::Again => {}
             Step::Done => break,
-            Step::Run(..) | Step::Held(_) => unreachable!("nothing is queued"),
+            Step::Run(..) | Step::Lane(_) | Step::Held(_) => unreachable!("nothing is queued"),
         }
     }
     context.queue.leave(&private, true, interrupt);
