@@ -211,7 +211,8 @@ class Drain(selectors.BaseSelector):
 
         self.on_lend: Callable[[int], None] = lambda fd: None
         self.handlers: Dict[int, OnRecord] = {}
-        self.readers: Dict[int, Any] = {}  # Transports by the token of their reading.
+        self.readers: Dict[int, Any] = {}  # Transports by the token of their reading ...
+        self.feeds: Dict[int, Callable[[bytes], Any]] = {}  # ... and what is called with their data.
         self.streams: Set[int] = set()  # Their sockets are Python's, and only lent.
         self.lent: Dict[int, _Room] = {}  # Of datagram sockets, by fd.
         self.addresses: Any = None  # Of datagrams, see datagram.py.
@@ -226,6 +227,7 @@ class Drain(selectors.BaseSelector):
         self._out_view = memoryview(self._out).cast("B")
         self._number = ctypes.c_size_t()
         self._limit = ctypes.c_int64()
+        self._last_number = self._last_limit = 0  # What is in these two, which costs more to write than to compare.
         self.count = ctypes.c_size_t()
         self.count_at = ctypes.addressof(self.count)
         self._arguments = (
@@ -255,6 +257,7 @@ class Drain(selectors.BaseSelector):
     def detach(self, token: int) -> None:
         self.handlers.pop(token, None)
         self.readers.pop(token, None)
+        self.feeds.pop(token, None)
 
     def lend(self, fd: int) -> Optional[int]:
         """A stream for a connected socket, or None where it is of no kind that a stream takes."""
@@ -315,29 +318,30 @@ class Drain(selectors.BaseSelector):
 
     def _send(self) -> None:
         """What the transports have written in this turn, each with one call."""
-        dirty, keeping = self.dirty, len(THREADS) > 1
+        dirty, keeping, write = self.dirty, len(THREADS) > 1, os.write
         for transport in dirty:
-            queue = transport._queue
-            if len(queue) != 1 or transport._writing is not None:
+            data = transport._first
+            if data is None:
                 transport._send_queue()
                 continue
-            data = queue.pop()
             if keeping:
                 if _try_write(transport._stream, id(data) + BYTES_AT, len(data), self.count_at) < 0:
-                    queue.append(data)
                     transport._send_queue()  # Meets it again.
                     continue
                 number = self.count.value
             else:
                 try:
-                    number = transport._send(data)
+                    # As send() of the socket, for half of what that costs. The number is asked for each time: one
+                    # that is kept could be another file's, where somebody has closed the socket.
+                    number = write(transport._fileno(), data)
                 except OSError:
-                    queue.append(data)
                     transport._send_queue()
                     continue
+            transport._first = None
             if number == len(data):
-                transport._queued = 0
+                transport._room = transport._deferred
             else:
+                transport._queued = len(data)
                 transport._write_from(data, number)
         dirty.clear()
 
@@ -350,7 +354,7 @@ class Drain(selectors.BaseSelector):
             del self.submissions[:_SUBMISSIONS]
             length = len(batch) * _submission.size
             self._in_view[:length] = b"".join(batch)
-            self._number.value = len(batch)
+            self._number.value = self._last_number = len(batch)
             code = _enter(*self._submit_only)
             if code < 0:
                 raise error(code)
@@ -387,17 +391,20 @@ class Drain(selectors.BaseSelector):
         if number:
             self._in_view[:number * 40] = b"".join(submissions)
             submissions.clear()
-        self._number.value = number
-        code = 0
-        self.count.value = 0
-        if limit == 0 or len(THREADS) > 1:
-            # Where other threads may take the GIL for milliseconds the replies of a moment are waited for with it.
-            self._limit.value = min(limit, _MOMENT)
-            code = _enter_keeping(*self._arguments)
-            self._number.value = 0
-        if limit and not code and not self.count.value:
-            self._limit.value = limit
+        if number != self._last_number:
+            self._number.value = self._last_number = number
+        if limit and len(THREADS) == 1:
+            if limit != self._last_limit:
+                self._limit.value = self._last_limit = limit
             code = _enter(*self._arguments)
+        else:
+            # Where other threads may take the GIL for milliseconds the replies of a moment are waited for with it.
+            self._limit.value = self._last_limit = min(limit, _MOMENT)
+            code = _enter_keeping(*self._arguments)
+            if limit and not code and not self.count.value:
+                self._number.value = self._last_number = 0
+                self._limit.value = self._last_limit = limit
+                code = _enter(*self._arguments)
         if self._checked:
             self._checked = False
             self._check_results(number)
@@ -411,31 +418,34 @@ class Drain(selectors.BaseSelector):
 
     def serve(self) -> None:
         """Calls the functions of the records. Where one raises, the rest is served by the next call."""
-        handlers, readers, releases = self.handlers, self.readers, self.releases
-        pool, release = self.pool, self.submissions.append
+        came, handlers, feeds, releases = _CAME, self.handlers, self.feeds, self.releases
+        pool, release, records = self.pool, self.submissions.append, self.records
         self._unserved = True
-        for token, value, extra, what in self.records:
-            if what == _CAME and token in readers:
-                # The hot path: data for a transport.
-                reader = readers[token]
-                data = pool[extra:extra + value]
-                release(releases[extra])
-                if reader._plain:
-                    try:
-                        reader._run(reader._received, data)
-                    except (SystemExit, KeyboardInterrupt):
-                        raise
-                    except BaseException as exc:
-                        reader._fatal_error(exc, "Fatal error: protocol.data_received() call failed.")
-                else:
-                    reader._hold(data)
-                continue
-            handler = handlers.get(token)
-            if handler is not None:
-                status = what >> 32
-                handler(value, extra, status - (1 << 32) if status >> 31 else status)
-            elif what in _WITH_BUFFER and extra in releases:
-                release(releases[extra])  # Nobody wants it any more.
+        other = True
+        while other:
+            other = False
+            try:
+                for token, value, extra, what in records:
+                    if what == came and token in feeds:
+                        # The hot path: data for a transport.
+                        release(releases[extra])
+                        feeds[token](pool[extra:extra + value])
+                        continue
+                    other = True
+                    handler = handlers.get(token)
+                    if handler is not None:
+                        status = what >> 32
+                        handler(value, extra, status - (1 << 32) if status >> 31 else status)
+                    elif what in _WITH_BUFFER and extra in releases:
+                        release(releases[extra])  # Nobody wants it any more.
+                    other = False
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException as exc:
+                if other or token not in self.readers:
+                    raise
+                self.readers[token]._fatal_error(exc, "Fatal error: protocol.data_received() call failed.")
+                other = True  # To go on with the next.
         self._unserved = False
 
     # -- selector
@@ -504,6 +514,7 @@ class Drain(selectors.BaseSelector):
         self.lent.clear()
         self.handlers.clear()
         self.readers.clear()
+        self.feeds.clear()
         self._watches.clear()
         self.submissions.clear()
         self.records = iter(())
