@@ -49,6 +49,8 @@ if ctypes.string_at(id(_probe) + BYTES_AT, len(_probe)) != _probe:
 THREADS = threading._active  # type: ignore[attr-defined]
 
 _FOREVER = abi.WEIR_FOREVER
+_size, _time = ctypes.c_size_t.from_param, ctypes.c_int64.from_param
+_NO_WAIT = _time(0)
 _EINTR = -errno.EINTR
 # What asyncio calls readable: everything but bare room to write, and the other way round.
 _READABLE = ~abi.WEIR_WATCH_WRITE
@@ -225,20 +227,17 @@ class Drain(selectors.BaseSelector):
         self._results = memoryview(self._in).cast("B").cast("i")
         self._out = ctypes.create_string_buffer(_record.size * _CAPACITY)
         self._out_view = memoryview(self._out).cast("B")
-        self._number = ctypes.c_size_t()
-        self._limit = ctypes.c_int64()
-        self._last_number = self._last_limit = 0  # What is in these two, which costs more to write than to compare.
         self.count = ctypes.c_size_t()
         self.count_at = ctypes.addressof(self.count)
-        self._arguments = (
-            ctypes.c_void_p(self.context), ctypes.c_void_p(ctypes.addressof(self._in)), self._number,
-            ctypes.c_void_p(ctypes.addressof(self._out)), ctypes.c_size_t(_CAPACITY), self._limit,
-            ctypes.c_void_p(ctypes.addressof(self.count)))
-        self._submit_only = (
-            *self._arguments[:3], ctypes.c_void_p(), ctypes.c_size_t(), ctypes.c_int64(),
-            self._arguments[6])
+        # What was passed by reference, or converted, once: the cheapest arguments that ctypes knows.
+        self._context_ref = ctypes.byref(ctypes.c_char.from_address(self.context or 0))
+        self._in_ref, self._out_ref = ctypes.byref(self._in), ctypes.byref(self._out)
+        self._count_ref = ctypes.byref(self.count)
+        # Whole lists of arguments by the number of submissions, without a limit, and views by the number of records.
+        self._calls: List[Tuple[Any, ...]] = []
+        self._views: List[memoryview] = []
         self._created = ctypes.c_void_p()
-        self._create_arguments = (self._arguments[0], ctypes.c_void_p(ctypes.addressof(self._created)))
+        self._create_arguments = (self._context_ref, ctypes.byref(self._created))
         self._checked = False  # Something was submitted that may fail.
         # The records of this turn that are not served yet.
         self.records: Iterator[Tuple[Any, ...]] = iter(())
@@ -354,8 +353,7 @@ class Drain(selectors.BaseSelector):
             del self.submissions[:_SUBMISSIONS]
             length = len(batch) * _submission.size
             self._in_view[:length] = b"".join(batch)
-            self._number.value = self._last_number = len(batch)
-            code = _enter(*self._submit_only)
+            code = _enter(self._context_ref, self._in_ref, _size(len(batch)), None, _size(0), _NO_WAIT, self._count_ref)
             if code < 0:
                 raise error(code)
             self._check_results(len(batch))
@@ -371,40 +369,35 @@ class Drain(selectors.BaseSelector):
                     handler(0, 0, result)
 
     def enter(self, timeout: Optional[float]) -> Iterator[Tuple[Any, ...]]:
+        """As enter_for, with the time in seconds."""
+        if timeout is None:
+            return self.enter_for(_FOREVER)
+        return self.enter_for(min(math.ceil(timeout * 1e9), _FOREVER) if timeout > 0 else 0)
+
+    def enter_for(self, limit: int) -> Iterator[Tuple[Any, ...]]:
         """One turn: begins what was submitted, waits, and gives (token, value, extra, kind and status) of each
         record. What a previous turn has left comes first."""
         if self._unserved:
             return self.records
-        if timeout is None:
-            limit = _FOREVER
-        elif timeout <= 0:
-            limit = 0
-        else:
-            limit = min(math.ceil(timeout * 1e9), _FOREVER)
         if self.dirty:
             self._send()
         submissions = self.submissions
         number = len(submissions)
-        if number > _SUBMISSIONS:
-            self.flush()
-            number = 0
         if number:
-            self._in_view[:number * 40] = b"".join(submissions)
-            submissions.clear()
-        if number != self._last_number:
-            self._number.value = self._last_number = number
-        if limit and len(THREADS) == 1:
-            if limit != self._last_limit:
-                self._limit.value = self._last_limit = limit
-            code = _enter(*self._arguments)
+            if number > _SUBMISSIONS:
+                self.flush()
+                number = 0
+            else:
+                self._in_view[:number * 40] = b"".join(submissions)
+                submissions.clear()
+        try:
+            call = self._calls[number]
+        except IndexError:
+            call = self._call(number)
+        if limit == _FOREVER and len(THREADS) == 1:
+            code = _enter(*call)
         else:
-            # Where other threads may take the GIL for milliseconds the replies of a moment are waited for with it.
-            self._limit.value = self._last_limit = min(limit, _MOMENT)
-            code = _enter_keeping(*self._arguments)
-            if limit and not code and not self.count.value:
-                self._number.value = self._last_number = 0
-                self._limit.value = self._last_limit = limit
-                code = _enter(*self._arguments)
+            code = self._enter_other(call, limit)
         if self._checked:
             self._checked = False
             self._check_results(number)
@@ -412,9 +405,43 @@ class Drain(selectors.BaseSelector):
             if code != _EINTR:
                 raise error(code)
             self.records = records = _NOTHING
-        else:
-            self.records = records = _iter_records(self._out_view[:self.count.value * 32])
+            return records
+        came = self.count.value
+        try:
+            view = self._views[came]
+        except IndexError:
+            view = self._view(came)
+        self.records = records = _iter_records(view)
         return records
+
+    def _enter_other(self, call: Tuple[Any, ...], limit: int) -> int:
+        """With a limit, or with other threads."""
+        code: int
+        if not limit:
+            code = _enter_keeping(*call[:5], _NO_WAIT, self._count_ref)
+            return code
+        if len(THREADS) > 1:
+            # Where these may take the GIL for milliseconds the replies of a moment are waited for with it.
+            self.count.value = 0
+            code = _enter_keeping(*call[:5], _time(min(limit, _MOMENT)), self._count_ref)
+            if code or self.count.value:
+                return code
+            call = self._calls[0]
+        code = _enter(*call[:5], _time(limit), self._count_ref)
+        return code
+
+    def _call(self, number: int) -> Tuple[Any, ...]:
+        calls = self._calls
+        while len(calls) <= number:
+            calls.append((self._context_ref, self._in_ref, _size(len(calls)), self._out_ref, _size(_CAPACITY),
+                          _time(_FOREVER), self._count_ref))
+        return calls[number]
+
+    def _view(self, number: int) -> memoryview:
+        views = self._views
+        while len(views) <= number:
+            views.append(self._out_view[:len(views) * _record.size])
+        return views[number]
 
     def serve(self) -> None:
         """Calls the functions of the records. Where one raises, the rest is served by the next call."""
