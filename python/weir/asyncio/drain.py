@@ -59,7 +59,7 @@ _WRITABLE = ~abi.WEIR_WATCH_READ
 _NOTHING: Iterator[Tuple[Any, ...]] = iter(())
 # Kind and status of a record as one number, whose comparison costs less than two: data has come.
 _CAME = abi.WEIR_OP_READ
-_WITH_BUFFER = (abi.WEIR_OP_READ, abi.WEIR_OP_RECEIVE)
+_RECEIVED = abi.WEIR_OP_RECEIVE
 
 OnRecord = Callable[[int, int, int], None]
 
@@ -453,8 +453,8 @@ class Drain(selectors.BaseSelector):
             other = False
             try:
                 for token, value, extra, what in records:
-                    if what == came and token in feeds:
-                        # The hot path: data for a transport.
+                    if what == came:
+                        # The hot path: data, which always is a transport's.
                         release(releases[extra])
                         feeds[token](pool[extra:extra + value])
                         continue
@@ -463,16 +463,21 @@ class Drain(selectors.BaseSelector):
                     if handler is not None:
                         status = what >> 32
                         handler(value, extra, status - (1 << 32) if status >> 31 else status)
-                    elif what in _WITH_BUFFER and extra in releases:
+                    elif what == _RECEIVED and extra in releases:
                         release(releases[extra])  # Nobody wants it any more.
                     other = False
             except (SystemExit, KeyboardInterrupt):
                 raise
             except BaseException as exc:
-                if other or token not in self.readers:
+                if other:
                     raise
-                self.readers[token]._fatal_error(exc, "Fatal error: protocol.data_received() call failed.")
                 other = True  # To go on with the next.
+                reader = self.readers.get(token)
+                if reader is not None:
+                    reader._fatal_error(exc, "Fatal error: protocol.data_received() call failed.")
+                elif type(exc) is not KeyError or exc.__traceback__ is None or exc.__traceback__.tb_next is not None:
+                    raise
+                # Else it was closed meanwhile, and nobody wants the data any more.
         self._unserved = False
 
     # -- selector
