@@ -83,7 +83,7 @@ class StreamTransport(transports._FlowControlMixin, transports.Transport):
         self._fileno = sock.fileno if getattr(type(sock), "send", None) is socket.socket.send else _no_fd
         self._dirty = drain.dirty
         self._context = contextvars.copy_context()
-        self._run = self._context.run
+        self._run: Any = self._context.run
         self._protocol: Any = None
         self._read_token = 0
         self._received: Callable[[bytes], None]
