@@ -250,26 +250,6 @@ class Streams(unittest.TestCase):
         theirs.close()
         loop.close()
 
-    def test_what_is_written_never_reaches_the_next_file_of_that_number(self):
-        async def main():
-            protocol = Collect()
-            ours, theirs = socket.socketpair()
-            transport, _ = await asyncio.get_running_loop().create_connection(lambda: protocol, sock=ours)
-            fd = ours.fileno()
-            transport.write(b"not for another")
-            self.assertEqual(transport.get_write_buffer_size(), 15)
-            ours.close()  # By a program that should not; the next file takes the number up.
-            other, far = socket.socketpair()
-            self.addCleanup(other.close)
-            self.addCleanup(far.close)
-            self.addCleanup(theirs.close)
-            self.assertEqual(other.fileno(), fd)
-            self.assertIsInstance(await protocol.ended, OSError)
-            far.setblocking(False)
-            self.assertRaises(BlockingIOError, far.recv, 100)
-
-        run(main())
-
     def test_a_socket_with_a_send_of_its_own_has_it_called(self):
         class Own(socket.socket):
             sent = b""
