@@ -250,6 +250,27 @@ class Streams(unittest.TestCase):
         theirs.close()
         loop.close()
 
+    def test_a_socket_with_a_send_of_its_own_has_it_called(self):
+        class Own(socket.socket):
+            sent = b""
+
+            def send(self, data, *flags):
+                self.sent += bytes(data)
+                return super().send(data, *flags)
+
+        async def main():
+            plain, theirs = socket.socketpair()
+            ours = Own(fileno=plain.detach())
+            transport, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, sock=ours)
+            for part in (b"one", b"two"):
+                transport.write(part)
+                await asyncio.sleep(0.001)
+            self.assertEqual((ours.sent, theirs.recv(100)), (b"onetwo", b"onetwo"))
+            transport.close()
+            theirs.close()
+
+        run(main())
+
     def test_writes_that_find_no_room_arrive_in_order(self):
         parts = [os.urandom(size) for size in (10, 300000, 5, 20000, 700000, 1)]
 

@@ -49,6 +49,8 @@ if ctypes.string_at(id(_probe) + BYTES_AT, len(_probe)) != _probe:
 THREADS = threading._active  # type: ignore[attr-defined]
 
 _FOREVER = abi.WEIR_FOREVER
+_size, _time = ctypes.c_size_t.from_param, ctypes.c_int64.from_param
+_NO_WAIT = _time(0)
 _EINTR = -errno.EINTR
 # What asyncio calls readable: everything but bare room to write, and the other way round.
 _READABLE = ~abi.WEIR_WATCH_WRITE
@@ -57,7 +59,7 @@ _WRITABLE = ~abi.WEIR_WATCH_READ
 _NOTHING: Iterator[Tuple[Any, ...]] = iter(())
 # Kind and status of a record as one number, whose comparison costs less than two: data has come.
 _CAME = abi.WEIR_OP_READ
-_WITH_BUFFER = (abi.WEIR_OP_READ, abi.WEIR_OP_RECEIVE)
+_RECEIVED = abi.WEIR_OP_RECEIVE
 
 OnRecord = Callable[[int, int, int], None]
 
@@ -211,7 +213,8 @@ class Drain(selectors.BaseSelector):
 
         self.on_lend: Callable[[int], None] = lambda fd: None
         self.handlers: Dict[int, OnRecord] = {}
-        self.readers: Dict[int, Any] = {}  # Transports by the token of their reading.
+        self.readers: Dict[int, Any] = {}  # Transports by the token of their reading ...
+        self.feeds: Dict[int, Callable[[bytes], Any]] = {}  # ... and what is called with their data.
         self.streams: Set[int] = set()  # Their sockets are Python's, and only lent.
         self.lent: Dict[int, _Room] = {}  # Of datagram sockets, by fd.
         self.addresses: Any = None  # Of datagrams, see datagram.py.
@@ -224,19 +227,17 @@ class Drain(selectors.BaseSelector):
         self._results = memoryview(self._in).cast("B").cast("i")
         self._out = ctypes.create_string_buffer(_record.size * _CAPACITY)
         self._out_view = memoryview(self._out).cast("B")
-        self._number = ctypes.c_size_t()
-        self._limit = ctypes.c_int64()
         self.count = ctypes.c_size_t()
         self.count_at = ctypes.addressof(self.count)
-        self._arguments = (
-            ctypes.c_void_p(self.context), ctypes.c_void_p(ctypes.addressof(self._in)), self._number,
-            ctypes.c_void_p(ctypes.addressof(self._out)), ctypes.c_size_t(_CAPACITY), self._limit,
-            ctypes.c_void_p(ctypes.addressof(self.count)))
-        self._submit_only = (
-            *self._arguments[:3], ctypes.c_void_p(), ctypes.c_size_t(), ctypes.c_int64(),
-            self._arguments[6])
+        # What was passed by reference, or converted, once: the cheapest arguments that ctypes knows.
+        self._context_ref = ctypes.byref(ctypes.c_char.from_address(self.context or 0))
+        self._in_ref, self._out_ref = ctypes.byref(self._in), ctypes.byref(self._out)
+        self._count_ref = ctypes.byref(self.count)
+        # Whole lists of arguments by the number of submissions, without a limit, and views by the number of records.
+        self._calls: List[Tuple[Any, ...]] = []
+        self._views: List[memoryview] = []
         self._created = ctypes.c_void_p()
-        self._create_arguments = (self._arguments[0], ctypes.c_void_p(ctypes.addressof(self._created)))
+        self._create_arguments = (self._context_ref, ctypes.byref(self._created))
         self._checked = False  # Something was submitted that may fail.
         # The records of this turn that are not served yet.
         self.records: Iterator[Tuple[Any, ...]] = iter(())
@@ -255,6 +256,7 @@ class Drain(selectors.BaseSelector):
     def detach(self, token: int) -> None:
         self.handlers.pop(token, None)
         self.readers.pop(token, None)
+        self.feeds.pop(token, None)
 
     def lend(self, fd: int) -> Optional[int]:
         """A stream for a connected socket, or None where it is of no kind that a stream takes."""
@@ -315,29 +317,30 @@ class Drain(selectors.BaseSelector):
 
     def _send(self) -> None:
         """What the transports have written in this turn, each with one call."""
-        dirty, keeping = self.dirty, len(THREADS) > 1
+        dirty, keeping, write = self.dirty, len(THREADS) > 1, os.write
         for transport in dirty:
-            queue = transport._queue
-            if len(queue) != 1 or transport._writing is not None:
+            data = transport._first
+            if data is None:
                 transport._send_queue()
                 continue
-            data = queue.pop()
             if keeping:
                 if _try_write(transport._stream, id(data) + BYTES_AT, len(data), self.count_at) < 0:
-                    queue.append(data)
                     transport._send_queue()  # Meets it again.
                     continue
                 number = self.count.value
             else:
                 try:
-                    number = transport._send(data)
+                    # As send() of the socket, for half of what that costs. The number is asked for each time: one
+                    # that is kept could be another file's, where somebody has closed the socket.
+                    number = write(transport._fileno(), data)
                 except OSError:
-                    queue.append(data)
                     transport._send_queue()
                     continue
+            transport._first = None
             if number == len(data):
-                transport._queued = 0
+                transport._room = transport._deferred
             else:
+                transport._queued = len(data)
                 transport._write_from(data, number)
         dirty.clear()
 
@@ -350,8 +353,7 @@ class Drain(selectors.BaseSelector):
             del self.submissions[:_SUBMISSIONS]
             length = len(batch) * _submission.size
             self._in_view[:length] = b"".join(batch)
-            self._number.value = len(batch)
-            code = _enter(*self._submit_only)
+            code = _enter(self._context_ref, self._in_ref, _size(len(batch)), None, _size(0), _NO_WAIT, self._count_ref)
             if code < 0:
                 raise error(code)
             self._check_results(len(batch))
@@ -367,37 +369,35 @@ class Drain(selectors.BaseSelector):
                     handler(0, 0, result)
 
     def enter(self, timeout: Optional[float]) -> Iterator[Tuple[Any, ...]]:
+        """As enter_for, with the time in seconds."""
+        if timeout is None:
+            return self.enter_for(_FOREVER)
+        return self.enter_for(min(math.ceil(timeout * 1e9), _FOREVER) if timeout > 0 else 0)
+
+    def enter_for(self, limit: int) -> Iterator[Tuple[Any, ...]]:
         """One turn: begins what was submitted, waits, and gives (token, value, extra, kind and status) of each
         record. What a previous turn has left comes first."""
         if self._unserved:
             return self.records
-        if timeout is None:
-            limit = _FOREVER
-        elif timeout <= 0:
-            limit = 0
-        else:
-            limit = min(math.ceil(timeout * 1e9), _FOREVER)
         if self.dirty:
             self._send()
         submissions = self.submissions
         number = len(submissions)
-        if number > _SUBMISSIONS:
-            self.flush()
-            number = 0
         if number:
-            self._in_view[:number * 40] = b"".join(submissions)
-            submissions.clear()
-        self._number.value = number
-        code = 0
-        self.count.value = 0
-        if limit == 0 or len(THREADS) > 1:
-            # Where other threads may take the GIL for milliseconds the replies of a moment are waited for with it.
-            self._limit.value = min(limit, _MOMENT)
-            code = _enter_keeping(*self._arguments)
-            self._number.value = 0
-        if limit and not code and not self.count.value:
-            self._limit.value = limit
-            code = _enter(*self._arguments)
+            if number > _SUBMISSIONS:
+                self.flush()
+                number = 0
+            else:
+                self._in_view[:number * 40] = b"".join(submissions)
+                submissions.clear()
+        try:
+            call = self._calls[number]
+        except IndexError:
+            call = self._call(number)
+        if limit == _FOREVER and len(THREADS) == 1:
+            code = _enter(*call)
+        else:
+            code = self._enter_other(call, limit)
         if self._checked:
             self._checked = False
             self._check_results(number)
@@ -405,37 +405,79 @@ class Drain(selectors.BaseSelector):
             if code != _EINTR:
                 raise error(code)
             self.records = records = _NOTHING
-        else:
-            self.records = records = _iter_records(self._out_view[:self.count.value * 32])
+            return records
+        came = self.count.value
+        try:
+            view = self._views[came]
+        except IndexError:
+            view = self._view(came)
+        self.records = records = _iter_records(view)
         return records
+
+    def _enter_other(self, call: Tuple[Any, ...], limit: int) -> int:
+        """With a limit, or with other threads."""
+        code: int
+        if not limit:
+            code = _enter_keeping(*call[:5], _NO_WAIT, self._count_ref)
+            return code
+        if len(THREADS) > 1:
+            # Where these may take the GIL for milliseconds the replies of a moment are waited for with it.
+            self.count.value = 0
+            code = _enter_keeping(*call[:5], _time(min(limit, _MOMENT)), self._count_ref)
+            if code or self.count.value:
+                return code
+            call = self._calls[0]
+        code = _enter(*call[:5], _time(limit), self._count_ref)
+        return code
+
+    def _call(self, number: int) -> Tuple[Any, ...]:
+        calls = self._calls
+        while len(calls) <= number:
+            calls.append((self._context_ref, self._in_ref, _size(len(calls)), self._out_ref, _size(_CAPACITY),
+                          _time(_FOREVER), self._count_ref))
+        return calls[number]
+
+    def _view(self, number: int) -> memoryview:
+        views = self._views
+        while len(views) <= number:
+            views.append(self._out_view[:len(views) * _record.size])
+        return views[number]
 
     def serve(self) -> None:
         """Calls the functions of the records. Where one raises, the rest is served by the next call."""
-        handlers, readers, releases = self.handlers, self.readers, self.releases
-        pool, release = self.pool, self.submissions.append
+        came, handlers, feeds, releases = _CAME, self.handlers, self.feeds, self.releases
+        pool, release, records = self.pool, self.submissions.append, self.records
         self._unserved = True
-        for token, value, extra, what in self.records:
-            if what == _CAME and token in readers:
-                # The hot path: data for a transport.
-                reader = readers[token]
-                data = pool[extra:extra + value]
-                release(releases[extra])
-                if reader._plain:
-                    try:
-                        reader._run(reader._received, data)
-                    except (SystemExit, KeyboardInterrupt):
-                        raise
-                    except BaseException as exc:
-                        reader._fatal_error(exc, "Fatal error: protocol.data_received() call failed.")
-                else:
-                    reader._hold(data)
-                continue
-            handler = handlers.get(token)
-            if handler is not None:
-                status = what >> 32
-                handler(value, extra, status - (1 << 32) if status >> 31 else status)
-            elif what in _WITH_BUFFER and extra in releases:
-                release(releases[extra])  # Nobody wants it any more.
+        other = True
+        while other:
+            other = False
+            try:
+                for token, value, extra, what in records:
+                    if what == came:
+                        # The hot path: data, which always is a transport's.
+                        release(releases[extra])
+                        feeds[token](pool[extra:extra + value])
+                        continue
+                    other = True
+                    handler = handlers.get(token)
+                    if handler is not None:
+                        status = what >> 32
+                        handler(value, extra, status - (1 << 32) if status >> 31 else status)
+                    elif what == _RECEIVED and extra in releases:
+                        release(releases[extra])  # Nobody wants it any more.
+                    other = False
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException as exc:
+                if other:
+                    raise
+                other = True  # To go on with the next.
+                reader = self.readers.get(token)
+                if reader is not None:
+                    reader._fatal_error(exc, "Fatal error: protocol.data_received() call failed.")
+                elif type(exc) is not KeyError or exc.__traceback__ is None or exc.__traceback__.tb_next is not None:
+                    raise
+                # Else it was closed meanwhile, and nobody wants the data any more.
         self._unserved = False
 
     # -- selector
@@ -504,6 +546,7 @@ class Drain(selectors.BaseSelector):
         self.lent.clear()
         self.handlers.clear()
         self.readers.clear()
+        self.feeds.clear()
         self._watches.clear()
         self.submissions.clear()
         self.records = iter(())

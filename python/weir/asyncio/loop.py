@@ -19,6 +19,7 @@ from .sock import SockMixin, Waits, family_of
 from .stream import StreamTransport
 
 
+_FOREVER = abi.WEIR_FOREVER
 _LONGEST = base_events.MAXIMUM_SELECT_TIMEOUT  # type: ignore[attr-defined]
 _CANCELLED_MIN = base_events._MIN_SCHEDULED_TIMER_HANDLES  # type: ignore[attr-defined]
 _CANCELLED_PART = base_events._MIN_CANCELLED_TIMER_HANDLES_FRACTION  # type: ignore[attr-defined]
@@ -160,12 +161,11 @@ class EventLoop(AcceptMixin, SockMixin, asyncio.SelectorEventLoop):
             self._drop_cancelled()
             scheduled = self._scheduled
         if ready or self._stopping:
-            timeout = 0.0
+            drain.enter_for(0)
         elif scheduled:
-            timeout = min(max(scheduled[0]._when - self.time(), 0.0), _LONGEST)
+            drain.enter(min(scheduled[0]._when - self.time(), _LONGEST))
         else:
-            timeout = None
-        drain.enter(timeout)
+            drain.enter_for(_FOREVER)
         drain.serve()
         if scheduled:
             end = self.time() + self._clock_resolution
@@ -174,11 +174,12 @@ class EventLoop(AcceptMixin, SockMixin, asyncio.SelectorEventLoop):
                 handle._scheduled = False
                 ready.append(handle)
         # What these call is left for the next turn.
-        for _ in range(len(ready)):
-            handle = ready.popleft()
-            if not handle._cancelled:
-                handle._run()
-        handle = None  # Not kept alive until the next turn.
+        if ready:
+            for _ in range(len(ready)):
+                handle = ready.popleft()
+                if not handle._cancelled:
+                    handle._run()
+            handle = None  # Not kept alive until the next turn.
 
     def _drop_cancelled(self) -> None:
         scheduled = self._scheduled

@@ -7,6 +7,7 @@ import warnings
 from asyncio import constants, transports, trsock
 from asyncio.base_events import Server
 from asyncio.log import logger
+from functools import partial
 from typing import Any, Callable, List, Optional
 
 from .. import abi
@@ -32,6 +33,10 @@ _REPORTED = (SystemExit, KeyboardInterrupt)
 _Base: Any = transports._FlowControlMixin
 
 
+def _no_fd() -> int:
+    return -1
+
+
 class StreamTransport(transports._FlowControlMixin, transports.Transport):
     """What create_connection and create_server of an EventLoop give to a protocol."""
 
@@ -48,14 +53,15 @@ class StreamTransport(transports._FlowControlMixin, transports.Transport):
     # More attributes than a dictionary that is shared between objects takes: with slots they are quicker to find.
     __slots__ = (
         "_buffered", "_closing", "_conn_lost", "_context", "_deferred", "_dirty", "_drain", "_empty_waiter", "_eof",
-        "_file_waiter", "_held", "_held_end", "_paused", "_open", "_plain", "_protocol", "_queue", "_queued",
-        "_read_done", "_read_token", "_reading", "_received", "_run", "_send", "_server",
+        "_file_waiter", "_fileno", "_first", "_held", "_held_end", "_paused", "_open", "_protocol", "_queue", "_queued",
+        "_read_done", "_read_token", "_reading", "_received", "_room", "_run", "_send", "_server",
         "_sock", "_sock_fd", "_stopping", "_stream", "_write_token", "_writing",
         "_written", "__dict__", "__weakref__")
 
     def __init__(self, loop: Any, sock: socket.socket, stream: int, protocol: Any,
                  waiter: Any = None, extra: Any = None, server: Any = None) -> None:
         self._sock: Optional[socket.socket] = None
+        self._room = 0  # So much may be written at once by write(): 0 while anything waits or writing is not allowed.
         super().__init__(extra, loop)
         self._extra["socket"] = trsock.TransportSocket(sock)
         try:
@@ -73,22 +79,26 @@ class StreamTransport(transports._FlowControlMixin, transports.Transport):
         self._sock = sock
         self._sock_fd = sock.fileno()
         self._send = sock.send
+        # A socket with a function of its own wants it called; the other way refuses -1.
+        self._fileno = sock.fileno if getattr(type(sock), "send", None) is socket.socket.send else _no_fd
         self._dirty = drain.dirty
         self._context = contextvars.copy_context()
-        self._run = self._context.run
+        self._run: Any = self._context.run
         self._protocol: Any = None
+        self._read_token = 0
         self._received: Callable[[bytes], None]
         self._buffered = False
         self.set_protocol(protocol)
         self._server = server
-        self._queue: List[bytes] = []  # Not given to the library yet.
+        self._first: Optional[bytes] = None  # The only thing written in this turn, then nothing else waits ...
+        self._queue: List[bytes] = []  # ... or all that is not given to the library yet.
         self._writing: Optional[bytes] = None  # What it writes now ...
         self._written = 0  # ... and how far it came.
-        self._queued = 0  # Bytes of both.
+        self._queued = 0  # Bytes of these two.
         self._conn_lost = 0  # Not 0: the call of connection_lost is scheduled, or was made.
         self._closing = False
         self._open = True  # write() is allowed and is worth while: no end was written, no file is being sent.
-        self._plain = True  # What comes goes to the protocol at once: not paused, not closing, nothing held back.
+        self._room = self._deferred
         self._eof = False
         self._paused = False
         self._reading = False  # The library reads, or its last record is still to come.
@@ -105,6 +115,7 @@ class StreamTransport(transports._FlowControlMixin, transports.Transport):
         self._stream = stream
         self._read_token = drain.attach(self._on_read_end)
         drain.readers[self._read_token] = self
+        self._feed(True)
         self._write_token = drain.attach(self._on_written)
 
         loop._transports[self._sock_fd] = self
@@ -130,7 +141,7 @@ class StreamTransport(transports._FlowControlMixin, transports.Transport):
         if self._loop is not None and not self._loop.is_closed():
             info.append("read=polling" if self._reading and not self._paused else "read=idle")
             state = "polling" if self._writing is not None else "idle"
-            info.append(f"write=<{state}, bufsize={self._queued}>")
+            info.append(f"write=<{state}, bufsize={self.get_write_buffer_size()}>")
         return f"<{' '.join(info)}>"
 
     def __del__(self, _warn: Any = warnings.warn) -> None:
@@ -146,7 +157,11 @@ class StreamTransport(transports._FlowControlMixin, transports.Transport):
     def set_protocol(self, protocol: Any) -> None:
         self._protocol = protocol
         self._buffered = isinstance(protocol, asyncio.BufferedProtocol)
+        feeds, token = self._drain.feeds, self._read_token
+        plain = token in feeds and feeds[token] != self._hold
         self._received = self._fill if self._buffered else protocol.data_received
+        if plain:
+            self._feed(True)
 
     def get_protocol(self) -> Any:
         return self._protocol
@@ -158,6 +173,11 @@ class StreamTransport(transports._FlowControlMixin, transports.Transport):
         return not self._closing and not self._paused
 
     # -- reading
+
+    def _feed(self, plain: bool) -> None:
+        """Whether what comes goes to the protocol at once: not paused, not closing, nothing held back."""
+        if self._read_token in self._drain.readers:
+            self._drain.feeds[self._read_token] = partial(self._run, self._received) if plain else self._hold
 
     def _start_reading(self) -> None:
         if self._reading or self._closing or self._paused or self._read_done:
@@ -177,7 +197,7 @@ class StreamTransport(transports._FlowControlMixin, transports.Transport):
             return
         # The library is told when more data comes, if it does before resume_reading.
         self._paused = True
-        self._plain = False
+        self._feed(False)
         if self._loop.get_debug():
             logger.debug("%r pauses reading", self)
 
@@ -185,7 +205,7 @@ class StreamTransport(transports._FlowControlMixin, transports.Transport):
         if self._closing or not self._paused:
             return
         self._paused = False
-        self._plain = not self._held
+        self._feed(not self._held)
         if self._held or self._held_end is not None:
             self._loop.call_soon(self._deliver_held, context=self._context)
         elif not self._reading:
@@ -198,7 +218,7 @@ class StreamTransport(transports._FlowControlMixin, transports.Transport):
             self._deliver(self._held.pop(0))
         if self._held or self._paused or self._closing:
             return
-        self._plain = True
+        self._feed(True)
         if self._held_end is not None:
             status, self._held_end = self._held_end, None
             self._ended(status)
@@ -267,7 +287,7 @@ class StreamTransport(transports._FlowControlMixin, transports.Transport):
         if size < len(data) and not self._conn_lost:
             # The rest comes in its turn: the protocol may have paused, or given way to another.
             self._held.insert(0, data[size:])
-            self._plain = False
+            self._feed(False)
             if not self._paused:
                 self._loop.call_soon(self._deliver_held, context=self._context)
 
@@ -295,14 +315,12 @@ class StreamTransport(transports._FlowControlMixin, transports.Transport):
     # -- writing
 
     def write(self, data: Any) -> None:
-        if type(data) is bytes and self._open and not self._queued:
+        if type(data) is bytes and 0 < len(data) <= self._room:
             # The hot path: the first of this turn. What follows below has the cases in full.
-            size = len(data)
-            if 0 < size <= self._deferred:
-                self._queued = size
-                self._queue.append(data)
-                self._dirty.append(self)
-                return
+            self._room = 0
+            self._first = data
+            self._dirty.append(self)
+            return
         if not isinstance(data, (bytes, bytearray, memoryview)):
             raise TypeError("data argument must be a bytes-like object, "
                             f"not {type(data).__name__!r}")
@@ -317,6 +335,7 @@ class StreamTransport(transports._FlowControlMixin, transports.Transport):
                 logger.warning("socket.send() raised exception.")
             self._conn_lost += 1
             return
+        self._settle()
         size = len(data)
         if self._writing is None:
             if self._queued + size <= self._deferred and type(data) is bytes:
@@ -345,8 +364,10 @@ class StreamTransport(transports._FlowControlMixin, transports.Transport):
                     data = data.cast("B")
                 data = data[number:]
                 if not data:
+                    self._find_room()
                     return
         rest = bytes(data)
+        self._room = 0
         self._queued += len(rest)
         self._queue.append(rest)
         if self._writing is None:
@@ -356,13 +377,30 @@ class StreamTransport(transports._FlowControlMixin, transports.Transport):
     def _set_write_buffer_limits(self, high: Any = None, low: Any = None) -> None:
         _Base._set_write_buffer_limits(self, high, low)
         self._deferred = min(_DEFERRED, self._high_water)
+        if self._room:
+            self._room = self._deferred
 
     def set_write_buffer_limits(self, high: Any = None, low: Any = None) -> None:
         self._set_write_buffer_limits(high, low)
         self._maybe_pause_protocol()
 
+    def _find_room(self) -> None:
+        if self._open and not self._queued and self._first is None and not self._closing:
+            self._room = self._deferred
+
+    def _settle(self) -> None:
+        """Leaves the hot path of write() until there is room again."""
+        self._room = 0
+        first = self._first
+        if first is not None:
+            self._first = None
+            self._queue.append(first)
+            self._queued = len(first)
+
     def _send_queue(self) -> None:
         """Sends what was written in this turn."""
+        if self._first is not None:
+            self._settle()
         queue = self._queue
         if not queue or self._writing is not None:
             return
@@ -380,6 +418,7 @@ class StreamTransport(transports._FlowControlMixin, transports.Transport):
             return
         if number == len(data):
             self._queued = 0
+            self._find_room()
         else:
             self._write_from(data, number)
 
@@ -428,15 +467,19 @@ class StreamTransport(transports._FlowControlMixin, transports.Transport):
         if self._queue and (self._closing or self._eof or self._empty_waiter is not None):
             self._send_queue()  # ... for which nobody would wait below.
         if not self._queued:
+            self._find_room()
             if self._empty_waiter is not None and not self._empty_waiter.done():
                 self._empty_waiter.set_result(None)
             if self._closing:
+                self._conn_lost += 1
+                self._open = False
+                self._room = 0
                 self._run(self._call_connection_lost, None)
             elif self._eof and self._sock is not None:
                 self._sock.shutdown(socket.SHUT_WR)
 
     def get_write_buffer_size(self) -> int:
-        return self._queued
+        return self._queued if self._first is None else len(self._first)
 
     def write_eof(self) -> None:
         if self._closing or self._eof:
@@ -444,6 +487,7 @@ class StreamTransport(transports._FlowControlMixin, transports.Transport):
         self._send_queue()
         self._eof = True
         self._open = False
+        self._room = 0
         if not self._queued and self._sock is not None:
             self._sock.shutdown(socket.SHUT_WR)
 
@@ -458,6 +502,7 @@ class StreamTransport(transports._FlowControlMixin, transports.Transport):
         self._send_queue()
         self._empty_waiter = self._loop.create_future()
         self._open = False
+        self._room = 0
         if not self._queued:
             self._empty_waiter.set_result(None)
         return self._empty_waiter
@@ -465,6 +510,7 @@ class StreamTransport(transports._FlowControlMixin, transports.Transport):
     def _reset_empty_waiter(self) -> None:
         self._empty_waiter = None
         self._open = not self._eof and not self._conn_lost
+        self._find_room()
 
     async def _send_file(self, fd: int, offset: int, count: int) -> "tuple[int, int]":
         """Sends of a file; gives the bytes and 0 or the code that it ended with."""
@@ -499,10 +545,11 @@ class StreamTransport(transports._FlowControlMixin, transports.Transport):
         if self._closing:
             return
         self._closing = True
-        self._plain = False
+        self._feed(False)
         if not self._queued:
             self._conn_lost += 1
             self._open = False
+            self._room = 0
             self._loop.call_soon(self._call_connection_lost, None)
         else:
             self._stop_reading()
@@ -528,12 +575,14 @@ class StreamTransport(transports._FlowControlMixin, transports.Transport):
         if self._conn_lost:
             return
         # What is being written stays alive until the stream is closed.
+        self._first = None
         self._queue.clear()
         self._queued = 0
         self._closing = True
-        self._plain = False
+        self._feed(False)
         self._conn_lost += 1
         self._open = False
+        self._room = 0
         self._loop.call_soon(self._call_connection_lost, exc)
 
     def _end_stream(self) -> None:
